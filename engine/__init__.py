@@ -1,0 +1,1 @@
+"""The engine: binds, plans and runs MemQL statements."""

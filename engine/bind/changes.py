@@ -1,0 +1,215 @@
+"""The binder of INSERT, UPDATE and DELETE on memories: each becomes a query for what to write.
+
+A change is a query, bound like any other with the user's policy in it, whose rows are then
+written by their ids. So nothing can be changed that the user could not select.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from memql.engine.bind.columns import check_columns, output_columns
+from memql.engine.bind.query import QueryBinder
+from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES
+from memql.engine.names import position, quote, unknown
+from memql.engine.plan import Relation
+from memql.errors import NotSupportedError, ProgrammingError
+from memql.storage.schema import MEMORY_COLUMNS
+
+_TYPES = dict(MEMORY_COLUMNS)
+
+# What only MemQL itself writes.
+COMPUTED_COLUMNS: tuple[str, ...] = ("updated_at", "state", "version")
+
+
+@dataclass(frozen=True)
+class InsertPlan:
+    """The rows to insert: a relation with the columns that the statement names, cast."""
+
+    relation: Relation
+    columns: tuple[str, ...]
+    returning: exp.Select | None
+
+
+@dataclass(frozen=True)
+class UpdatePlan:
+    """The rows to change: a relation with the column id and one for each assignment."""
+
+    relation: Relation
+    columns: tuple[str, ...]
+    returning: exp.Select | None
+
+
+@dataclass(frozen=True)
+class DeletePlan:
+    """The rows to archive: a relation with the column id."""
+
+    relation: Relation
+    returning: exp.Select | None
+
+
+ChangePlan = InsertPlan | UpdatePlan | DeletePlan
+
+
+def bind_change(tree: exp.Insert | exp.Update | exp.Delete, binder: QueryBinder) -> ChangePlan:
+    """Return the plan of a change of memories.
+
+    Raises:
+        ProgrammingError: an unknown table or column, or a column that MemQL computes.
+        NotSupportedError: a form that MemQL does not have.
+    """
+    if isinstance(tree, exp.Insert):
+        return _bind_insert(tree, binder)
+    if isinstance(tree, exp.Update):
+        return _bind_update(tree, binder)
+    return _bind_delete(tree, binder)
+
+
+def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
+    for key, text in (
+        ("conflict", "ON CONFLICT"),
+        ("overwrite", "OVERWRITE"),
+        ("alternative", "OR REPLACE or OR IGNORE"),
+    ):
+        if tree.args.get(key):
+            raise NotSupportedError(f"INSERT with {text} is not possible on memories")
+    target = tree.this
+    named = target.expressions if isinstance(target, exp.Schema) else []
+    table = target.this if isinstance(target, exp.Schema) else target
+    _check_target(table, "INSERT", binder)
+    source = tree.expression
+    if not isinstance(source, exp.Query | exp.Values):
+        raise NotSupportedError("INSERT takes VALUES or a query")
+    if isinstance(source, exp.Values):
+        rows = exp.Subquery(
+            this=source.copy(), alias=exp.TableAlias(this=exp.to_identifier("inserted"))
+        )
+        source = exp.select("*").from_(rows)
+    if tree.args.get("with_"):
+        source = source.copy()
+        source.set("with_", tree.args["with_"].copy())
+    if tree.args.get("by_name"):
+        names = output_columns(source, binder.views)
+        if names is None:
+            raise ProgrammingError("INSERT BY NAME needs named columns, without *")
+        columns = tuple(name.lower() for name in names)
+        nodes: list[exp.Expr] = [table for _ in columns]
+    elif named:
+        columns = tuple(node.name.lower() for node in named)
+        nodes = list(named)
+    else:
+        raise ProgrammingError(
+            "INSERT INTO memories names its columns",
+            hint="INSERT INTO memories (content, kind) VALUES (...)",
+            position=position(binder.context.text, table),
+            statement=binder.context.text,
+        )
+    _check_columns(columns, nodes, binder)
+    if "content" not in columns:
+        raise ProgrammingError("INSERT INTO memories needs the column content")
+    bound = binder.bind_relation(_checked(source, binder))
+    return InsertPlan(
+        Relation(_cast_columns(bound.query, columns)), columns, _returning(tree, binder)
+    )
+
+
+def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
+    table = tree.this
+    _check_target(table, "UPDATE", binder)
+    if tree.args.get("from_") or table.args.get("joins"):
+        raise NotSupportedError("UPDATE ... FROM is not possible on memories yet")
+    names: list[exp.Expr] = []
+    columns: list[str] = []
+    select = exp.select(exp.column("id", table=table.alias_or_name))
+    for assignment in tree.expressions:
+        column = assignment.this
+        if not isinstance(assignment, exp.EQ) or not isinstance(column, exp.Column):
+            raise NotSupportedError("UPDATE assigns single columns: SET column = expression")
+        columns.append(column.name.lower())
+        names.append(column)
+        value = exp.cast(assignment.expression.copy(), _TYPES.get(columns[-1], "text"), dialect="duckdb")
+        alias = f"new_{columns[-1]}"
+        select = select.select(exp.alias_(value, alias, quoted=True), copy=False)
+    _check_columns(columns, names, binder)
+    if "id" in columns:
+        raise ProgrammingError("the column id of a memory never changes")
+    select = _with_rows(select.from_(table.copy()), tree)
+    bound = binder.bind_relation(_checked(select, binder))
+    return UpdatePlan(bound, tuple(columns), _returning(tree, binder))
+
+
+def _bind_delete(tree: exp.Delete, binder: QueryBinder) -> DeletePlan:
+    table = tree.this
+    _check_target(table, "DELETE", binder)
+    if tree.args.get("using") or tree.args.get("tables"):
+        raise NotSupportedError("DELETE ... USING is not possible on memories yet")
+    select = exp.select(exp.column("id", table=table.alias_or_name)).from_(table.copy())
+    bound = binder.bind_relation(_checked(_with_rows(select, tree), binder))
+    return DeletePlan(bound, _returning(tree, binder))
+
+
+def _with_rows(select: exp.Select, tree: exp.Expr) -> exp.Select:
+    for key in ("where", "with_"):
+        clause = tree.args.get(key)
+        if clause is not None:
+            select.set(key, clause.copy())
+    return select
+
+
+def _returning(tree: exp.Expr, binder: QueryBinder) -> exp.Select | None:
+    clause = tree.args.get("returning")
+    if clause is None:
+        return None
+    select = exp.Select(expressions=[node.copy() for node in clause.expressions])
+    _checked(select.from_(exp.to_table(MEMORIES)), binder)
+    if select.find(exp.AggFunc, exp.Window, exp.Query) is not select:
+        raise NotSupportedError("RETURNING takes expressions over the row's own columns")
+    return select
+
+
+def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
+    if isinstance(table, exp.Table) and not table.db and table.name.lower() == MEMORIES:
+        return
+    name = table.name if isinstance(table, exp.Table) else table.sql()
+    view = binder.views.find(name)
+    if view is not None:
+        raise ProgrammingError(f"{verb} cannot write the materialized view {view.name}: memories only")
+    raise unknown("table", name, [MEMORIES], binder.context, table)
+
+
+def _check_columns(
+    columns: tuple[str, ...] | list[str], nodes: list[exp.Expr], binder: QueryBinder
+) -> None:
+    context = binder.context
+    for name, node in zip(columns, nodes, strict=True):
+        if name not in MEMORY_NAMES:
+            raise unknown("column", name, MEMORY_NAMES, context, node)
+        if name in COMPUTED_COLUMNS:
+            raise ProgrammingError(
+                f"the column {name} is computed by MemQL",
+                position=position(context.text, node),
+                statement=context.text,
+            )
+        if columns.count(name) > 1:
+            raise ProgrammingError(f"the column {name} is written twice")
+
+
+def _checked(query: exp.Query, binder: QueryBinder) -> exp.Query:
+    check_columns(query, binder.context, binder.views)
+    return query
+
+
+def _cast_columns(query: exp.Query, columns: tuple[str, ...]) -> exp.Query:
+    """Wrap a query so that its columns have the names and types of memories."""
+    names = ", ".join(quote(name) for name in columns)
+    casts = ", ".join(
+        f"CAST({quote(name)} AS {_TYPES[name]}) AS {quote(name)}" for name in columns
+    )
+    wrapped = exp.maybe_parse(f"SELECT {casts} FROM (SELECT 1) AS _memql_new({names})", dialect="duckdb")
+    assert isinstance(wrapped, exp.Select)
+    inner = wrapped.find(exp.Subquery)
+    assert inner is not None
+    inner.set("this", query)
+    return wrapped

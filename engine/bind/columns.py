@@ -1,0 +1,188 @@
+"""Column names checked against what is in scope, so that a wrong one names the nearest right one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+from sqlglot.optimizer.scope import Scope, traverse_scope
+
+from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES, Views, visible_ctes
+from memql.engine.context import StatementContext
+from memql.engine.names import unknown
+
+
+def check_columns(query: exp.Query, context: StatementContext, views: Views) -> None:
+    """Refuse columns that no table in scope has.
+
+    A scope with a source of unknown columns (a PIVOT, say) is left to DuckDB.
+
+    Raises:
+        ProgrammingError: with the place and the nearest known name.
+    """
+    for scope in traverse_scope(query):
+        names = _names_in_reach(scope, views)
+        for column in scope.columns:
+            if isinstance(column.this, exp.Star):
+                _check_table(column, scope, context)
+                continue
+            if names is None:
+                continue
+            if column.table:
+                _check_qualified(column, scope, names, context, views)
+            elif column.name.lower() not in names and column.name.lower() not in _tables(scope):
+                raise unknown("column", column.name, names, context, column)
+
+
+def output_columns(query: exp.Expr, views: Views) -> list[str] | None:
+    """Return the names of a query's columns, None where only DuckDB can tell."""
+    if isinstance(query, exp.Subquery):
+        return output_columns(query.this, views)
+    if isinstance(query, exp.SetOperation):
+        return output_columns(query.this, views)
+    if not isinstance(query, exp.Select):
+        return None
+    names: list[str] = []
+    for projection in query.expressions:
+        if isinstance(projection, exp.Star) or (
+            isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star)
+        ):
+            if any(projection.find_all(exp.Star)) and _has_star_options(projection):
+                return None
+            for source in select_sources(query):
+                if isinstance(projection, exp.Column) and alias_of(source) != projection.table:
+                    continue
+                columns = source_columns(source, views)
+                if columns is None:
+                    return None
+                names.extend(columns)
+        else:
+            name = projection.alias_or_name
+            if not name:
+                return None
+            names.append(name)
+    return names
+
+
+def select_sources(select: exp.Select) -> list[exp.Expr]:
+    """Return what a SELECT reads, in FROM order."""
+    start = select.args.get("from_")
+    sources = [start.this] if start is not None else []
+    sources.extend(join.this for join in select.args.get("joins") or ())
+    sources.extend(select.args.get("laterals") or ())
+    return sources
+
+
+def alias_of(source: exp.Expr) -> str:
+    """Return the name by which columns of a source are qualified."""
+    return source.alias_or_name
+
+
+def source_columns(source: exp.Expr, views: Views) -> list[str] | None:
+    """Return the column names of one source of a SELECT, None where only DuckDB can tell."""
+    alias = source.args.get("alias")
+    if isinstance(alias, exp.TableAlias) and alias.columns:
+        return [column.name for column in alias.columns]
+    if source.args.get("pivots"):
+        return None
+    if isinstance(source, exp.Subquery):
+        return output_columns(source.this, views)
+    if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
+        name = source.name.lower()
+        if name in visible_ctes(source):
+            cte = _find_cte(source, name)
+            if cte is None or (cte.parent is not None and cte.parent.args.get("recursive")):
+                return None
+            columns = cte.args["alias"].columns
+            if columns:
+                return [column.name for column in columns]
+            return output_columns(cte.this, views)
+        if name == MEMORIES:
+            return list(MEMORY_NAMES)
+        view = views.find(source.name)
+        return output_columns(view.query, views) if view is not None else None
+    return None
+
+
+def _find_cte(source: exp.Expr, name: str) -> exp.CTE | None:
+    node = source.parent
+    while node is not None:
+        clause = node.args.get("with_")
+        if isinstance(clause, exp.With):
+            for cte in clause.expressions:
+                if cte.alias.lower() == name and isinstance(cte, exp.CTE):
+                    return cte
+        node = node.parent
+    return None
+
+
+def _has_star_options(projection: exp.Expr) -> bool:
+    star = projection if isinstance(projection, exp.Star) else projection.this
+    return any(star.args.get(key) for key in ("except_", "replace", "rename", "ilike"))
+
+
+def _columns_of_scope(scope: Scope, views: Views) -> set[str] | None:
+    if not isinstance(scope.expression, exp.Select):
+        return None
+    names: set[str] = set()
+    for source in select_sources(scope.expression):
+        columns = source_columns(source, views)
+        if columns is None:
+            return None
+        names.update(column.lower() for column in columns)
+    # DuckDB lets WHERE, GROUP BY and later projections use a projection's alias.
+    names.update(
+        projection.alias.lower()
+        for projection in scope.expression.expressions
+        if projection.alias
+    )
+    return names
+
+
+def _names_in_reach(scope: Scope, views: Views) -> set[str] | None:
+    """The scope's own column names and those of the scopes around it (correlation)."""
+    names: set[str] = set()
+    current: Scope | None = scope
+    while current is not None:
+        own = _columns_of_scope(current, views)
+        if own is None:
+            return None
+        names |= own
+        current = current.parent
+    return names
+
+
+def _tables(scope: Scope) -> Mapping[str, exp.Expr]:
+    tables: dict[str, exp.Expr] = {}
+    current: Scope | None = scope
+    while current is not None:
+        if isinstance(current.expression, exp.Select):
+            for source in select_sources(current.expression):
+                tables.setdefault(alias_of(source).lower(), source)
+        current = current.parent
+    return tables
+
+
+def _check_table(column: exp.Column, scope: Scope, context: StatementContext) -> None:
+    tables = _tables(scope)
+    if column.table and column.table.lower() not in tables:
+        raise unknown("table", column.table, tables, context, column.args["table"])
+
+
+def _check_qualified(
+    column: exp.Column,
+    scope: Scope,
+    names: set[str],
+    context: StatementContext,
+    views: Views,
+) -> None:
+    tables = _tables(scope)
+    table = tables.get(column.table.lower())
+    if table is None:
+        # a.b may also be the field b of a struct column a.
+        if column.table.lower() not in names:
+            raise unknown("table", column.table, tables, context, column.args["table"])
+        return
+    columns = source_columns(table, views)
+    if columns is not None and column.name.lower() not in {name.lower() for name in columns}:
+        raise unknown("column", f"{column.table}.{column.name}", columns, context, column)

@@ -1,0 +1,265 @@
+"""``generate`` in a SELECT, split into the three steps of its evaluation.
+
+The relation gives one row for each group with the question and the rows of each call; the model
+answers; the finish is what uses the answers. Parts of projections, HAVING and ORDER BY that hold
+no generate are columns of the relation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.engine.bind.columns import alias_of, select_sources, source_columns
+from memql.engine.bind.options import generate_options
+from memql.engine.bind.sources import Views
+from memql.engine.context import StatementContext
+from memql.engine.names import position
+from memql.engine.plan import ANSWERS_TABLE, GenerateCall
+from memql.errors import NotSupportedError, ProgrammingError
+
+
+def has_generate(node: exp.Expr) -> bool:
+    """Tell whether a tree holds a generate."""
+    return node.find(syntax.Generate) is not None
+
+
+def check_places(query: exp.Query, context: StatementContext) -> None:
+    """Refuse a generate where it cannot be evaluated.
+
+    Raises:
+        NotSupportedError: in a subquery, a CTE, a part of a set operation, or OVER a window.
+        ProgrammingError: in WHERE or GROUP BY, inside another aggregate, or with DISTINCT.
+    """
+    for call in query.find_all(syntax.Generate):
+        error: type[ProgrammingError] | type[NotSupportedError] = ProgrammingError
+        problem = None
+        node: exp.Expr = call
+        while problem is None and node.parent is not None and node is not query:
+            parent = node.parent
+            if isinstance(parent, exp.Query) and parent is not query:
+                error, problem = NotSupportedError, "inside a subquery is not possible yet"
+            elif isinstance(parent, exp.Window):
+                error, problem = NotSupportedError, "takes no OVER: it is an aggregate over a group"
+            elif isinstance(parent, (exp.Where, exp.Group, exp.Qualify, exp.Join, exp.Lateral)):
+                problem = "is an aggregate: use it in SELECT, HAVING or ORDER BY"
+            elif isinstance(parent, (exp.AggFunc, exp.Lambda)):
+                problem = f"cannot stand inside {parent.key.upper()}"
+            elif isinstance(parent, exp.Anonymous) and parent.name.lower() == "generate":
+                problem = "cannot stand inside generate"
+            node = parent
+        if problem is None and not isinstance(query, exp.Select):
+            error, problem = NotSupportedError, "in a set operation is not possible yet"
+        if problem is not None:
+            raise error(
+                f"generate {problem}",
+                position=position(context.text, call),
+                statement=context.text,
+            )
+
+
+@dataclass
+class GenerateSplit:
+    """Takes a SELECT with generate apart.
+
+    Args:
+        select: the tree with its tables resolved; it becomes the relation, in place.
+        lineage: the lineage of one row of its sources, or None if it cannot be proven.
+        context: the statement.
+        values: the statement's parameters, for options.
+        content: the expression of a generate that names none.
+        rank: a column with the order of the view that is read, or None.
+        columns: lower-case names of the columns of its sources, as far as they are known.
+    """
+
+    select: exp.Select
+    lineage: exp.Expr | None
+    context: StatementContext
+    values: dict[str, Any]
+    content: exp.Expr | None
+    rank: exp.Expr | None
+    columns: frozenset[str]
+    calls: list[GenerateCall] = field(default_factory=list, init=False)
+    _columns: dict[str, str] = field(default_factory=dict, init=False)
+    _projections: list[exp.Expr] = field(default_factory=list, init=False)
+
+    def split(self) -> tuple[exp.Select, exp.Select, tuple[str | None, ...]]:
+        """Return (relation, finish, answer column of each output column or None)."""
+        select = self.select
+        self._check_shape()
+        self._replace_aliases()
+        outputs: list[exp.Expr] = []
+        answer_columns: list[str | None] = []
+        for projection in select.expressions:
+            inner = projection.unalias()
+            name = projection.alias_or_name or self._default_name(inner)
+            lifted = self._lift(inner)
+            is_answer = isinstance(inner, syntax.Generate) or (
+                isinstance(inner, exp.Filter) and isinstance(inner.this, syntax.Generate)
+            )
+            answer_columns.append(lifted.name if is_answer else None)
+            outputs.append(exp.alias_(lifted, name, quoted=True))
+        finish = exp.Select(
+            expressions=outputs,
+            from_=exp.From(this=exp.Table(this=exp.to_identifier(ANSWERS_TABLE, quoted=True))),
+        )
+        if distinct := select.args.get("distinct"):
+            finish.set("distinct", distinct.copy())
+        if having := select.args.get("having"):
+            finish.set("where", exp.Where(this=self._lift(having.this)))
+        if order := select.args.get("order"):
+            keys = []
+            for key in order.expressions:
+                key = key.copy()
+                key.set("this", self._lift(key.this))
+                keys.append(key)
+            finish.set("order", exp.Order(expressions=keys))
+        for key in ("limit", "offset"):
+            if clause := select.args.get(key):
+                finish.set(key, clause.copy())
+        for key in ("distinct", "having", "order", "limit", "offset"):
+            select.set(key, None)
+        select.set("expressions", self._projections)
+        return select, finish, tuple(answer_columns)
+
+    def _check_shape(self) -> None:
+        select = self.select
+        if any(p.is_star for p in select.expressions):
+            raise ProgrammingError(
+                "generate is an aggregate: * cannot stand beside it",
+                hint="name the columns and GROUP BY them",
+            )
+        if select.args.get("qualify"):
+            raise NotSupportedError("generate and QUALIFY in one query are not possible")
+        if select.args.get("group") is None:
+            for key, text in (("order", "ORDER BY"), ("limit", "LIMIT")):
+                if select.args.get(key):
+                    raise ProgrammingError(
+                        f"{text} behind a generate without GROUP BY would order or cut its one row",
+                        hint=f"move it inside: generate('...' {text} ...)"
+                        if key == "order"
+                        else "select the rows in a subquery: "
+                        "SELECT generate('...') FROM (SELECT content FROM memories LIMIT ...)",
+                        position=position(self.context.text, select.args[key]),
+                        statement=self.context.text,
+                    )
+
+    def _replace_aliases(self) -> None:
+        """Put expressions where GROUP BY, HAVING and ORDER BY use a projection's alias or number."""
+        select = self.select
+        by_alias = {p.alias.lower(): p.unalias() for p in select.expressions if p.alias}
+        for key in ("group", "having", "order"):
+            clause = select.args.get(key)
+            if clause is None:
+                continue
+            if key != "having":
+                for item in clause.expressions:
+                    literal = item.this if isinstance(item, exp.Ordered) else item
+                    if isinstance(literal, exp.Literal) and literal.is_int:
+                        number = int(literal.name)
+                        if not 1 <= number <= len(select.expressions):
+                            raise ProgrammingError(f"there is no column number {number} in SELECT")
+                        literal.replace(select.expressions[number - 1].unalias().copy())
+            for column in list(clause.find_all(exp.Column)):
+                name = column.name.lower()
+                aliased = by_alias.get(name)
+                # As in DuckDB: a column goes before an alias, but in ORDER BY the alias wins.
+                if column.table or aliased is None or (key != "order" and name in self.columns):
+                    continue
+                column.replace(aliased.copy())
+        group = select.args.get("group")
+        if group is not None and has_generate(group):
+            raise ProgrammingError("generate is an aggregate: GROUP BY cannot use it")
+
+    def _default_name(self, expression: exp.Expr) -> str:
+        if isinstance(expression, (syntax.Generate, exp.Filter)) and has_generate(expression):
+            return "generate"
+        return expression.sql(dialect="duckdb", comments=False)
+
+    def _lift(self, node: exp.Expr) -> exp.Expr:
+        """Return ``node`` over the answers: maximal parts without generate become columns."""
+        if isinstance(node, exp.Filter) and isinstance(node.this, syntax.Generate):
+            return self._call(node.this, node.expression)
+        if isinstance(node, syntax.Generate):
+            return self._call(node, None)
+        if not has_generate(node):
+            if not node.find(exp.Column, exp.AggFunc, exp.Func, exp.Query):
+                return node.copy()
+            return self._column(node)
+        copy = node.copy()
+        for key, value in node.args.items():
+            if isinstance(value, exp.Expr):
+                copy.set(key, self._lift(value))
+            elif isinstance(value, list):
+                copy.set(
+                    key, [self._lift(v) if isinstance(v, exp.Expr) else v for v in value]
+                )
+        return copy
+
+    def _column(self, node: exp.Expr) -> exp.Expr:
+        sql = node.sql(dialect="duckdb", comments=False)
+        if sql not in self._columns:
+            self._columns[sql] = f"_memql_c{len(self._columns)}"
+            self._projections.append(exp.alias_(node.copy(), self._columns[sql], quoted=True))
+        return exp.column(self._columns[sql], quoted=True)
+
+    def _call(self, call: syntax.Generate, where: exp.Where | None) -> exp.Expr:
+        column = f"_memql_a{len(self.calls)}"
+        content = call.args.get("expression") or self.content
+        assert content is not None  # the binder resolved or refused it
+        order = call.args.get("order")
+        ordered = order is not None or self.rank is not None
+        if order is None and self.rank is not None:
+            order = exp.Order(expressions=[exp.Ordered(this=self.rank.copy())])
+        text = exp.Cast(this=content.copy(), to=exp.DataType.build("text"))
+        fields: list[exp.Expr] = [exp.PropertyEQ(this=exp.to_identifier("text"), expression=text)]
+        if self.lineage is not None:
+            fields.append(
+                exp.PropertyEQ(this=exp.to_identifier("lineage"), expression=self.lineage.copy())
+            )
+        pack: exp.Expr = exp.Struct(expressions=fields)
+        if order is not None:
+            pack = exp.Order(this=pack, expressions=[key.copy() for key in order.expressions])
+        rows: exp.Expr = exp.ArrayAgg(this=pack)
+        condition: exp.Expr = exp.Not(this=exp.Is(this=content.copy(), expression=exp.Null()))
+        if where is not None:
+            condition = exp.and_(where.this.copy(), condition)
+        rows = exp.Filter(this=rows, expression=exp.Where(this=condition))
+        options = generate_options(call, self.values, self.context)
+        self.calls.append(
+            GenerateCall(column, call.this.copy(), rows, ordered, options.max_tokens)
+        )
+        return exp.column(column, quoted=True)
+
+
+def default_content(select: exp.Select, views: Views) -> exp.Expr:
+    """Return the one column ``content`` in scope, what a generate reads if it names nothing.
+
+    Raises:
+        ProgrammingError: none or several, with the candidates.
+    """
+    candidates: list[str] = []
+    columns: list[str] = []
+    for source in select_sources(select):
+        known = source_columns(source, views)
+        if known is None:
+            return exp.column("content")
+        columns.extend(known)
+        if any(name.lower() == "content" for name in known):
+            candidates.append(alias_of(source))
+    if len(candidates) == 1:
+        return exp.column("content", table=candidates[0], quoted=True)
+    if candidates:
+        names = " or ".join(f"{table}.content" for table in candidates)
+        raise ProgrammingError(
+            "generate can read more than one column content here",
+            hint=f"name it: generate('...', {names})",
+        )
+    raise ProgrammingError(
+        "generate finds no column content to read here",
+        hint="name an expression: generate('...', expression)"
+        + (f"; columns here: {', '.join(sorted(set(columns)))}" if columns else ""),
+    )

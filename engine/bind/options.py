@@ -1,0 +1,123 @@
+"""Options of clauses and functions: names and types checked, the nearest name in the error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.engine.context import StatementContext
+from memql.engine.names import position, unknown
+from memql.engine.plan import DEFAULT_MAX_TOKENS
+from memql.errors import DataError, NotSupportedError, ProgrammingError
+
+GENERATE_OPTIONS = ("max_tokens",)
+MATERIALIZE_OPTIONS = ("order",)
+
+MAX_ANSWER_TOKENS = 1_000_000
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Options of one generate; ``max_tokens`` is the longest answer in tokens."""
+
+    max_tokens: int
+
+
+def option_values(
+    options: Iterable[exp.Expr] | None, values: Mapping[str, Any], context: StatementContext
+) -> dict[str, Any]:
+    """Return options by lower-case name; a value is a literal, a word or a parameter.
+
+    Raises:
+        ProgrammingError: an option is given twice or is an expression.
+    """
+    result: dict[str, Any] = {}
+    for option in options or ():
+        name = option.this.name.lower()
+        if name in result:
+            raise ProgrammingError(
+                f"the option {name} is given twice",
+                position=position(context.text, option.this),
+                statement=context.text,
+            )
+        result[name] = _constant(option.expression, name, values, context)
+    return result
+
+
+def check_option_names(
+    given: Iterable[exp.Expr] | None, known: Iterable[str], what: str, context: StatementContext
+) -> None:
+    """Refuse an option that is not known, with the nearest that is."""
+    known = tuple(known)
+    for option in given or ():
+        if option.this.name.lower() not in known:
+            raise unknown(f"option of {what}", option.this.name, known, context, option.this)
+
+
+def generate_options(
+    call: syntax.Generate, values: Mapping[str, Any], context: StatementContext
+) -> GenerateOptions:
+    """Return the options of a generate.
+
+    Raises:
+        ProgrammingError: an unknown option.
+        DataError: max_tokens is no whole number of at least 1.
+    """
+    given = call.args.get("options")
+    check_option_names(given, GENERATE_OPTIONS, "generate", context)
+    options = option_values(given, values, context)
+    max_tokens = options.get("max_tokens", DEFAULT_MAX_TOKENS)
+    if (
+        not isinstance(max_tokens, int)
+        or isinstance(max_tokens, bool)
+        or not 1 <= max_tokens <= MAX_ANSWER_TOKENS
+    ):
+        raise DataError(
+            f"max_tokens is a whole number from 1 to {MAX_ANSWER_TOKENS:,}, found {max_tokens!r}"
+        )
+    return GenerateOptions(max_tokens)
+
+
+def check_materialize_options(
+    given: Iterable[exp.Expr] | None, values: Mapping[str, Any], context: StatementContext
+) -> None:
+    """Refuse options of MATERIALIZE that are unknown or not there yet.
+
+    Raises:
+        ProgrammingError: an unknown option or value.
+        NotSupportedError: ``order = 'reuse'``.
+    """
+    check_option_names(given, MATERIALIZE_OPTIONS, "MATERIALIZE", context)
+    order = option_values(given, values, context).get("order", "canonical")
+    if order == "reuse":
+        raise NotSupportedError(
+            "MATERIALIZE WITH (order = 'reuse') is not something that MemQL does yet"
+        )
+    if order != "canonical":
+        raise ProgrammingError(f"the option order is 'canonical' or 'reuse', found {order!r}")
+
+
+def _constant(
+    node: exp.Expr, name: str, values: Mapping[str, Any], context: StatementContext
+) -> Any:
+    if isinstance(node, exp.Placeholder):
+        return values[node.name]
+    if isinstance(node, exp.Literal):
+        if node.is_string:
+            return node.name
+        return int(node.name) if node.is_int else float(node.name)
+    if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
+        return -_constant(node.this, name, values, context)
+    if isinstance(node, exp.Boolean):
+        return bool(node.this)
+    if isinstance(node, exp.Column) and not node.table:
+        return node.name
+    raise ProgrammingError(
+        f"the option {name} takes a literal, a word or a parameter",
+        position=position(context.text, node),
+        statement=context.text,
+    )

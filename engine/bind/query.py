@@ -1,0 +1,239 @@
+"""The binder of queries: a SELECT, with or without MATERIALIZE, to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.engine.bind.columns import (
+    alias_of,
+    check_columns,
+    select_sources,
+    source_columns,
+)
+from memql.engine.bind.generate import (
+    GenerateSplit,
+    check_places,
+    default_content,
+    has_generate,
+)
+from memql.engine.bind.lineage import (
+    Untraceable,
+    order_of_source,
+    row_lineage,
+    trace_query,
+)
+from memql.engine.bind.options import check_materialize_options
+from memql.engine.bind.sources import MEMORIES, Sources, ViewDefinition, Views, add_policy
+from memql.engine.bind.sources import visible_ctes
+from memql.engine.context import StatementContext
+from memql.engine.plan import (
+    LINEAGE_COLUMN,
+    RANK_COLUMN,
+    Answer,
+    Finish,
+    Materialize,
+    Plan,
+    Relation,
+    Select,
+    Target,
+)
+from memql.errors import NotSupportedError
+
+
+@dataclass(frozen=True)
+class QueryBinder:
+    """Binds the queries of one statement.
+
+    Args:
+        context: the statement.
+        views: the views that its user may name.
+        values: its parameters by name.
+    """
+
+    context: StatementContext
+    views: Views
+    values: dict[str, Any]
+
+    def bind(self, tree: exp.Query | syntax.Materialize) -> Plan:
+        """Return the plan of a query.
+
+        Raises:
+            ProgrammingError: an unknown or ambiguous name, with the nearest right one.
+            NotSupportedError: something valid that MemQL does not do.
+        """
+        query = tree.this if isinstance(tree, syntax.Materialize) else tree
+        query = _unnested(query)
+        check_columns(query, self.context, self.views)
+        check_places(query, self.context)
+        if has_generate(query):
+            return self._bind_generate(query, self._target(tree, query))
+        if isinstance(tree, syntax.Materialize):
+            return self._bind_materialize(query, self._target(tree, query))
+        return Select(self.bind_relation(query))
+
+    def bind_relation(self, query: exp.Query) -> Relation:
+        """Return a plain query with its names resolved and its policy added."""
+        query = query.copy()
+        Sources(self.context, self.views).resolve(query)
+        add_policy(query, self.context, lineage=False)
+        return Relation(query)
+
+    # -- targets ------------------------------------------------------------------------------
+
+    def _target(self, tree: exp.Query | syntax.Materialize, query: exp.Query) -> Target:
+        if isinstance(tree, syntax.Materialize):
+            check_materialize_options(tree.args.get("options"), self.values, self.context)
+            form = tree.args["form"]
+            if form == "PARAMETER":
+                raise NotSupportedError("MATERIALIZE AS PARAMETER is not something that MemQL does yet")
+            model = tree.args.get("model")
+            return Target(form, model.name if model is not None else None)
+        view = self._only_view(query)
+        if view is not None:
+            return Target(view.form, view.model, view=view.name)
+        return Target()
+
+    def _only_view(self, query: exp.Query) -> ViewDefinition | None:
+        """The one view that a query reads and nothing else: its form is the query's too."""
+        if not isinstance(query, exp.Select):
+            return None
+        sources = select_sources(query)
+        if len(sources) != 1 or not isinstance(sources[0], exp.Table):
+            return None
+        table = sources[0]
+        if table.db or table.name.lower() == MEMORIES or table.name.lower() in visible_ctes(table):
+            return None
+        return self.views.find(table.name)
+
+    # -- materialize --------------------------------------------------------------------------
+
+    def _bind_materialize(self, query: exp.Query, target: Target) -> Plan:
+        query = query.copy()
+        self._star_means_content(query)
+        resolved = query.copy()
+        Sources(self.context, self.views).resolve(resolved)
+        traced = resolved.copy()
+        try:
+            ordered = traced.args.get("order") is not None
+            if isinstance(traced, exp.Select) and not ordered:
+                ordered = self._inherit_order(traced)
+            trace_query(traced)
+            add_policy(traced, self.context, lineage=True)
+            return Materialize(Relation(traced), target, ordered)
+        except Untraceable as reason:
+            ordered = resolved.args.get("order") is not None
+            add_policy(resolved, self.context, lineage=False)
+            return Materialize(Relation(resolved, str(reason)), target, ordered)
+
+    def _inherit_order(self, select: exp.Select) -> bool:
+        grouped = select.args.get("group") or select.args.get("distinct") or select.find(exp.AggFunc)
+        rank = None if grouped else order_of_source(select)
+        if rank is None:
+            return False
+        for projection in select.expressions:
+            star = projection.this if isinstance(projection, exp.Column) else projection
+            if isinstance(star, exp.Star):
+                hidden = exp.to_identifier(RANK_COLUMN, quoted=True)
+                star.set("except_", [*(star.args.get("except_") or ()), hidden])
+        select.set("order", exp.Order(expressions=[exp.Ordered(this=rank)]))
+        return True
+
+    def _star_means_content(self, query: exp.Query) -> None:
+        """A memory is read by its content: ``*`` over memories is that column here."""
+        if isinstance(query, exp.Subquery):
+            self._star_means_content(query.this)
+        elif isinstance(query, exp.SetOperation):
+            self._star_means_content(query.this)
+            self._star_means_content(query.expression)
+        if not isinstance(query, exp.Select):
+            return
+        projections: list[exp.Expr] = []
+        for projection in query.expressions:
+            qualified = isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star)
+            star = projection.this if qualified else projection
+            if not isinstance(star, exp.Star) or any(star.args.values()):
+                projections.append(projection)
+                continue
+            for source in select_sources(query):
+                if qualified and alias_of(source).lower() != projection.table.lower():
+                    continue
+                alias = alias_of(source)
+                if _is_memories(source):
+                    projections.append(exp.column("content", table=alias, quoted=True))
+                    continue
+                columns = source_columns(source, self.views)
+                if columns is not None and _is_all_of_memories(columns):
+                    columns = ["content"]
+                if columns is None:
+                    everything = exp.Column(this=exp.Star(), table=exp.to_identifier(alias))
+                    projections.append(everything if alias else star.copy())
+                else:
+                    projections.extend(
+                        exp.column(name, table=alias or None, quoted=True) for name in columns
+                    )
+        query.set("expressions", projections)
+
+    # -- generate -----------------------------------------------------------------------------
+
+    def _bind_generate(self, query: exp.Query, target: Target) -> Plan:
+        assert isinstance(query, exp.Select)  # check_places refused the others
+        content = None
+        if any(call.args.get("expression") is None for call in query.find_all(syntax.Generate)):
+            content = default_content(query, self.views)
+        columns = frozenset(
+            name.lower()
+            for source in select_sources(query)
+            for name in source_columns(source, self.views) or ()
+        )
+        resolved = query.copy()
+        Sources(self.context, self.views).resolve(resolved)
+        traced = resolved.copy()
+        rank = order_of_source(traced)
+        unproven: str | None = None
+        lineage: exp.Expr | None = None
+        try:
+            lineage = row_lineage(traced)
+        except Untraceable as reason:
+            unproven = str(reason)
+            traced = resolved.copy()
+            rank = order_of_source(traced)
+        split = GenerateSplit(traced, lineage, self.context, self.values, content, rank, columns)
+        select, finish, answer_columns = split.split()
+        add_policy(select, self.context, lineage=lineage is not None)
+        answer = Answer(Relation(select, unproven), tuple(split.calls), target)
+        return Finish(answer, finish, answer_columns)
+
+
+def lineage_of_output(relation: Relation) -> bool:
+    """Tell whether a relation's last column is the lineage."""
+    query = relation.query
+    while isinstance(query, (exp.SetOperation, exp.Subquery)):
+        query = query.this
+    return bool(query.expressions) and query.expressions[-1].alias == LINEAGE_COLUMN
+
+
+def _unnested(query: exp.Query) -> exp.Query:
+    while isinstance(query, exp.Subquery) and not any(
+        value for key, value in query.args.items() if key != "this"
+    ):
+        query = query.this
+    return query
+
+
+def _is_memories(source: exp.Expr) -> bool:
+    return (
+        isinstance(source, exp.Table)
+        and isinstance(source.this, exp.Identifier)
+        and not source.db
+        and source.name.lower() == MEMORIES
+        and MEMORIES not in visible_ctes(source)
+    )
+
+
+def _is_all_of_memories(columns: list[str]) -> bool:
+    lowered = {name.lower() for name in columns}
+    return {"id", "owner", "content", "state", "version"} <= lowered

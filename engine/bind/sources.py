@@ -1,0 +1,189 @@
+"""Tables in a query: each reach of memories becomes what its user may see, views their text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Protocol
+
+import sqlglot
+from sqlglot import exp
+
+from memql.engine.bind.functions import check_query_nodes, check_table_function
+from memql.engine.context import StatementContext
+from memql.engine.names import position, quote, unknown
+from memql.engine.plan import LINEAGE_COLUMN, VISIBLE_TABLE
+from memql.errors import NotSupportedError, ProgrammingError
+from memql.storage.schema import MEMORY_COLUMNS
+
+MEMORIES = "memories"
+MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
+
+
+@dataclass(frozen=True)
+class ViewDefinition:
+    """A materialized view as the binder needs it.
+
+    Args:
+        query: the view's query without its MATERIALIZE clause.
+        form: the form of its clause.
+        model: the model of its clause, or None.
+    """
+
+    name: str
+    owner: str
+    query: exp.Query
+    form: str
+    model: str | None
+
+
+class Views(Protocol):
+    """The views that a statement's user may name."""
+
+    def find(self, name: str) -> ViewDefinition | None:
+        """Return the view of that name, or None."""
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all views that the user may name."""
+
+
+@dataclass
+class Sources:
+    """Replaces the tables of one statement; remembers what the plan needs to know.
+
+    Args:
+        context: the statement.
+        views: the views it may name.
+    """
+
+    context: StatementContext
+    views: Views
+    reaches_memories: bool = field(default=False, init=False)
+    _expanding: list[str] = field(default_factory=list, init=False)
+
+    def resolve(self, query: exp.Query) -> None:
+        """Replace, in place, each table of ``query`` by what this user may read.
+
+        Raises:
+            ProgrammingError: an unknown table, with the nearest known one.
+            NotSupportedError: a construct that reads past the memories.
+        """
+        check_query_nodes(query, self.context)
+        for identifier in query.find_all(exp.Identifier):
+            if identifier.name.lower().startswith("_memql"):
+                raise ProgrammingError(
+                    f"names that start with _memql are MemQL's own: '{identifier.name}'",
+                    position=position(self.context.text, identifier),
+                    statement=self.context.text,
+                )
+        for table in list(query.find_all(exp.Table)):
+            self._resolve_table(table)
+
+    def _resolve_table(self, table: exp.Table) -> None:
+        if not isinstance(table.this, exp.Identifier):
+            check_table_function(table, self.context)
+            return
+        name = table.name
+        if table.db or table.catalog:
+            qualified = ".".join(part.name for part in table.parts)
+            raise unknown("table", qualified, self._known(table), self.context, table)
+        if name.lower() in visible_ctes(table):
+            return
+        for refused in ("version", "when", "system_time", "changes"):
+            if table.args.get(refused):
+                raise NotSupportedError(
+                    "AT (time travel) is not something that MemQL does yet",
+                    position=position(self.context.text, table),
+                    statement=self.context.text,
+                )
+        if name.lower() == MEMORIES:
+            self.reaches_memories = True
+            table.set("this", exp.to_identifier(VISIBLE_TABLE, quoted=True))
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+            return
+        view = self.views.find(name)
+        if view is None:
+            raise unknown("table", name, self._known(table), self.context, table)
+        self._expand(table, view)
+
+    def _expand(self, table: exp.Table, view: ViewDefinition) -> None:
+        if view.name in self._expanding:
+            chain = " -> ".join([*self._expanding, view.name])
+            raise ProgrammingError(f"the view {view.name} reads itself: {chain}")
+        query = view.query.copy()
+        self._expanding.append(view.name)
+        self.resolve(query)
+        self._expanding.pop()
+        alias = table.args.get("alias") or exp.TableAlias(
+            this=exp.to_identifier(table.name, quoted=True)
+        )
+        subquery = exp.Subquery(this=query, alias=alias.copy())
+        for key in ("joins", "laterals", "pivots", "sample"):
+            if table.args.get(key):
+                subquery.set(key, table.args[key])
+        subquery.meta["view"] = view
+        table.replace(subquery)
+
+    def _known(self, table: exp.Table) -> list[str]:
+        return [MEMORIES, *self.views.names(), *sorted(visible_ctes(table))]
+
+
+def visible_ctes(table: exp.Expr) -> set[str]:
+    """Return the lower-case names of the CTEs that a table reference can mean."""
+    names: set[str] = set()
+    node: exp.Expr | None = table
+    while node is not None and node.parent is not None:
+        parent = node.parent
+        clause = parent.args.get("with_")
+        if isinstance(clause, exp.With) and clause is not node:
+            names.update(cte.alias.lower() for cte in clause.expressions)
+        elif isinstance(parent, exp.With):
+            for cte in parent.expressions:
+                if cte is node:
+                    if parent.recursive:
+                        names.add(cte.alias.lower())
+                    break
+                names.add(cte.alias.lower())
+        node = parent
+    return names
+
+
+def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) -> None:
+    """Put, in place, what the user may see in front of ``query``.
+
+    The rows are active, not expired and the user's own; for the administrator of an embedded
+    store, everybody's. For anyone else they stand behind a materialized CTE, so that no
+    predicate of the query is ever evaluated on another owner's row.
+    """
+    policy = _policy_query(context.user is not None, lineage).copy()
+    cte = exp.CTE(
+        this=policy,
+        alias=exp.TableAlias(this=exp.to_identifier(VISIBLE_TABLE, quoted=True)),
+        materialized=context.user is not None,
+    )
+    clause = query.args.get("with_")
+    if clause is None:
+        query.set("with_", exp.With(expressions=[cte]))
+    else:
+        clause.set("expressions", [cte, *clause.expressions])
+
+
+@lru_cache(maxsize=4)
+def _policy_query(own_rows_only: bool, lineage: bool) -> exp.Query:
+    columns = ", ".join(quote(name) for name in MEMORY_NAMES)
+    if lineage:
+        columns += (
+            ', [struct_pack("owner" := "owner", "created_at" := "created_at", "id" := "id", '
+            f'"version" := "version")] AS {quote(LINEAGE_COLUMN)}'
+        )
+    sql = (
+        f'SELECT {columns} FROM "_memql"."memories" '
+        "WHERE \"state\" = 'active' AND (\"expires_at\" IS NULL OR \"expires_at\" > $memql_now)"
+    )
+    if own_rows_only:
+        sql += ' AND "owner" = $memql_user'
+    query = sqlglot.parse_one(sql, read="duckdb")
+    assert isinstance(query, exp.Query)
+    return query

@@ -1,0 +1,1 @@
+"""Language models: identity, tokenizing, KV caches and generation."""

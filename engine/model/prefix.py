@@ -1,0 +1,273 @@
+"""The KV cache of one request, written in place, and its way to and from stored bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Cache, DynamicCache, PreTrainedConfig
+
+from memql.engine.model.layer import InPlaceLayer, LayerShape
+from memql.errors import InternalError, NotSupportedError, OperationalError
+
+
+class Prefix:
+    """The KV cache of one request: tokens loaded or computed, with room for those to come.
+
+    Where a layer's state has one end only (state space, linear attention), nothing is computed
+    ahead: the ids wait, and each request feeds them in one pass into a cache of its own. Feeding
+    such layers piece by piece is not exact in every family.
+
+    Args:
+        shapes: of the model's layers.
+        config: the model's configuration.
+        capacity_tokens: most tokens it can hold.
+        dtype: of keys and values.
+        device: where they are.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[LayerShape],
+        config: PreTrainedConfig,
+        capacity_tokens: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self.capacity_tokens = capacity_tokens
+        self.dtype = dtype
+        self.stores_tokens = all(shape.stores_tokens for shape in shapes)
+        self._shapes = tuple(shapes)
+        self._config = config
+        self._tokens = 0
+        self._waiting_ids: list[int] = []
+        self._layers = [
+            InPlaceLayer(shape, capacity_tokens, dtype, device)
+            for shape in (shapes if self.stores_tokens else ())
+        ]
+        self._cache = Cache(layers=[*self._layers])
+
+    @property
+    def tokens(self) -> int:
+        """Number of tokens held."""
+        return self._tokens
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of keys and values of the tokens held."""
+        if not self.stores_tokens:
+            return 0
+        numbers = sum(shape.heads * (shape.key_dim + shape.value_dim) for shape in self._shapes)
+        return self._tokens * numbers * self.dtype.itemsize
+
+    @contextmanager
+    def extended(self) -> Iterator[Cache]:
+        """Give the cache to feed new tokens into; they stay, unless the block ends in an error.
+
+        Raises:
+            InternalError: layers hold different numbers of tokens, or cannot be extended.
+        """
+        if not self.stores_tokens:
+            raise InternalError("this model's tokens wait until a request feeds them")
+        done = False
+        try:
+            yield self._cache
+            counts = {layer.tokens for layer in self._layers}
+            if len(counts) != 1:
+                raise InternalError(f"a forward pass left layers of {sorted(counts)} tokens")
+            self._cut(counts.pop())
+            done = True
+        finally:
+            if not done:
+                self._cut(self._tokens)
+
+    def wait(self, ids: Sequence[int]) -> None:
+        """Append ids that each request feeds again, for a model that stores no tokens."""
+        self._waiting_ids.extend(ids)
+        self._tokens += len(ids)
+
+    @contextmanager
+    def lent(self) -> Iterator[tuple[Cache, list[int]]]:
+        """Give a cache for one request and the ids to feed first; the prefix stays as it is."""
+        if not self.stores_tokens:
+            yield DynamicCache(config=self._config), list(self._waiting_ids)
+            return
+        try:
+            yield self._cache, []
+        finally:
+            self._cut(self._tokens)
+
+    def truncate(self, tokens: int) -> None:
+        """Keep the first `tokens` tokens.
+
+        Raises:
+            InternalError: there are fewer.
+        """
+        if not 0 <= tokens <= self._tokens:
+            raise InternalError(f"a prefix of {self._tokens} tokens cannot be cut to {tokens}")
+        self._cut(tokens)
+
+    def _cut(self, tokens: int) -> None:
+        for layer in self._layers:
+            layer.tokens = tokens
+        del self._waiting_ids[tokens:]
+        self._tokens = tokens
+
+    def layer_shapes(
+        self, start: int, stop: int
+    ) -> list[tuple[str, tuple[int, int, int], tuple[int, int, int]]]:
+        """Return kind, key shape and value shape of each layer for tokens `start` to `stop`.
+
+        Returns:
+            Shapes are ``[kv_heads, tokens, head_dim]``.
+        """
+        self._check_storable(start, stop)
+        count = stop - start
+        return [
+            (
+                shape.kind,
+                (shape.heads, count, shape.key_dim),
+                (shape.heads, count, shape.value_dim),
+            )
+            for shape in self._shapes
+        ]
+
+    def payload(self, start: int, stop: int) -> list[tuple[memoryview, memoryview]]:
+        """Return copies of K and V of tokens `start` to `stop` for each layer.
+
+        Returns:
+            Bytes of contiguous ``[kv_heads, tokens, head_dim]`` in the model's dtype.
+
+        Raises:
+            InternalError: the tokens are not all there.
+            NotSupportedError: a layer keeps no K and V of single tokens.
+        """
+        self._check_storable(start, stop)
+        return [
+            (_copied(layer.keys[0, :, start:stop]), _copied(layer.values[0, :, start:stop]))
+            for layer in self._layers
+        ]
+
+    def load(
+        self,
+        header_tokens: int,
+        take_tokens: int,
+        layers: Iterator[tuple[memoryview, memoryview]],
+        *,
+        dtype: str | None = None,
+    ) -> None:
+        """Append the first tokens of a stored node; on an error nothing is appended.
+
+        Args:
+            header_tokens: tokens that the node holds.
+            take_tokens: how many of them to take, from its first.
+            layers: K bytes and V bytes of each layer, ``[kv_heads, header_tokens, head_dim]``.
+            dtype: what the node says its numbers are, checked if given.
+
+        Raises:
+            OperationalError: another dtype, number of layers or number of bytes than this model's.
+            InternalError: there is no room, or fewer tokens than asked for.
+        """
+        self._check_storable(0, 0)
+        stop = self._tokens + take_tokens
+        if not 0 < take_tokens <= header_tokens or stop > self.capacity_tokens:
+            raise InternalError(
+                f"{take_tokens} of {header_tokens} stored tokens behind {self._tokens} do not fit "
+                f"a prefix of {self.capacity_tokens}"
+            )
+        ours = str(self.dtype).removeprefix("torch.")
+        if dtype is not None and dtype != ours:
+            raise OperationalError(
+                f"stored keys and values are {dtype}, this model's are {ours}",
+                hint="refresh the view, or drop the activation: it is built again from text",
+            )
+        count = 0
+        for key_bytes, value_bytes in layers:
+            if count < len(self._shapes):
+                layer = self._layers[count]
+                for kind, tensor, stored in (
+                    ("keys", layer.keys, key_bytes),
+                    ("values", layer.values, value_bytes),
+                ):
+                    where = f"layer {count}'s {kind}"
+                    _fill(tensor[0, :, self._tokens : stop], stored, header_tokens, where)
+            count += 1
+        if count != len(self._shapes):
+            raise OperationalError(
+                f"a stored node has {count} layers, this model {len(self._shapes)}",
+                hint="drop the activation: it is built again from text",
+            )
+        self._cut(stop)
+
+    def to_cache(self) -> DynamicCache:
+        """Return a cache of transformers' own with copies of the tokens held.
+
+        It is independent of this prefix: whatever is done to it changes nothing here.
+
+        Raises:
+            NotSupportedError: a layer keeps no K and V of single tokens.
+        """
+        self._check_storable(0, self._tokens)
+        cache = DynamicCache(config=self._config)
+        if self._tokens == 0:
+            return cache
+        theirs: Any  # the union of all layer classes, of which only these two kinds occur here
+        for ours, theirs in zip(self._layers, cache.layers, strict=True):
+            first = 0
+            if ours.window_tokens is not None:
+                first = max(self._tokens - ours.window_tokens + 1, 0)
+            keys = ours.keys[:, :, first : self._tokens].clone(
+                memory_format=torch.contiguous_format
+            )
+            values = ours.values[:, :, first : self._tokens].clone(
+                memory_format=torch.contiguous_format
+            )
+            theirs.lazy_initialization(keys, values)
+            theirs.keys, theirs.values = keys, values
+            if hasattr(theirs, "cumulative_length"):
+                # Its true length: update() would count only the tokens that are left of it.
+                theirs.cumulative_length = self._tokens
+        return cache
+
+    def _check_storable(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self._tokens:
+            raise InternalError(f"tokens {start} to {stop} of a prefix of {self._tokens}")
+        for index, shape in enumerate(self._shapes):
+            if not shape.stores_tokens:
+                raise NotSupportedError(
+                    f"layer {index} of this model ({shape.kind}) keeps no keys and values of "
+                    "single tokens, so its prefixes cannot be stored",
+                    hint="use MATERIALIZE AS PLAINTEXT",
+                )
+
+
+def _copied(states: torch.Tensor) -> memoryview:
+    """Return the bytes of ``[kv_heads, tokens, head_dim]``, sharing nothing with it."""
+    # clone, not contiguous: with one head the slice is contiguous already and would be shared.
+    copied = states.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+    stored: memoryview = copied.view(torch.uint8).numpy().data
+    return stored.cast("B")
+
+
+def _fill(target: torch.Tensor, stored: memoryview, header_tokens: int, where: str) -> None:
+    """Write the first tokens of stored ``[kv_heads, header_tokens, head_dim]`` into `target`."""
+    heads, take_tokens, dim = target.shape
+    token_bytes = dim * target.dtype.itemsize
+    expected_bytes = heads * header_tokens * token_bytes
+    if stored.nbytes != expected_bytes:
+        raise OperationalError(
+            f"{where} of a stored node are {stored.nbytes} bytes where {heads} heads of "
+            f"{header_tokens} tokens of {token_bytes} bytes make {expected_bytes}",
+            hint="drop the activation: it is built again from text",
+        )
+    source = np.frombuffer(stored, dtype=np.uint8).reshape(heads, header_tokens, token_bytes)
+    if target.device.type == "cpu":
+        # Through numpy, which takes read-only bytes; torch would warn about them.
+        target.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
+    else:
+        host = torch.empty((heads, take_tokens, dim), dtype=target.dtype)
+        host.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
+        target.copy_(host)

@@ -1,0 +1,270 @@
+"""A loaded model: extends prefixes, gives logits, generates."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import Cache
+
+from memql.engine.model.loading import Loaded, load
+from memql.engine.model.prefix import Prefix
+from memql.engine.model.spec import ModelSpec
+from memql.engine.model.tokens import Tokens
+from memql.errors import DataError, InternalError, OperationalError, ProgrammingError
+
+Progress = Callable[[int, int], None]
+Check = Callable[[], None]
+
+# Bounds the memory of a long prefill (activations and the mask grow with it), and the time until a
+# cancelled statement stops.
+CHUNK_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What a model generated.
+
+    Args:
+        ids: token ids of the answer, without the one that ended it.
+        text: the answer.
+        prompt_tokens: tokens before the answer, those of the prefix included.
+        first_token_seconds: from the call to the first token.
+        seconds: from the call to the end.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    prompt_tokens: int
+    first_token_seconds: float
+    seconds: float
+
+
+class Runtime:
+    """One model, ready to run; its requests run one at a time.
+
+    Args:
+        spec: the model.
+
+    Raises:
+        OperationalError: the files or the device cannot be used.
+        NotSupportedError: transformers has no causal language model of this kind.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self.tokens = Tokens(spec)
+        loaded: Loaded = load(spec)
+        self.model = loaded.model
+        self.shapes = loaded.shapes
+        self.lock = loaded.lock
+        self.positions = 0
+        """Token positions fed through the model so far."""
+        base = self.model.base_model
+        self._base = (
+            base if "past_key_values" in inspect.signature(base.forward).parameters else None
+        )
+        accepted = inspect.signature(self.model.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+
+    def prefix(self, capacity_tokens: int) -> Prefix:
+        """Return an empty prefix.
+
+        Args:
+            capacity_tokens: room for head, segments, tail and answer together.
+
+        Raises:
+            DataError: the model's context is smaller.
+        """
+        if capacity_tokens > self.spec.context_tokens:
+            raise DataError(
+                f"memories, question and answer need {capacity_tokens} tokens, the context of "
+                f"model {self.spec.name} is {self.spec.context_tokens}",
+                hint="select fewer memories, or ask for a shorter answer (max_tokens)",
+            )
+        return Prefix(
+            self.shapes, self.model.config, capacity_tokens, self.model.dtype, self.model.device
+        )
+
+    def extend(
+        self,
+        prefix: Prefix,
+        ids: Sequence[int],
+        *,
+        chunk_tokens: int = CHUNK_TOKENS,
+        on_progress: Progress | None = None,
+        check_cancel: Check | None = None,
+    ) -> None:
+        """Append the K and V of `ids` to `prefix`; on any error nothing is appended.
+
+        Args:
+            prefix: of this model.
+            ids: token ids that follow it.
+            chunk_tokens: most tokens of one forward pass.
+            on_progress: called after each pass with the tokens done and the tokens in all.
+            check_cancel: called before each pass; what it raises ends the work.
+
+        Raises:
+            InternalError: the prefix has no room for them.
+        """
+        self._check_room(prefix, len(ids))
+        if not prefix.stores_tokens:
+            prefix.wait(ids)
+            return
+        with self.lock, torch.inference_mode(), prefix.extended() as cache:
+            for start in range(0, len(ids), chunk_tokens):
+                if check_cancel is not None:
+                    check_cancel()
+                chunk = ids[start : start + chunk_tokens]
+                self._forward(cache, chunk)
+                if on_progress is not None:
+                    on_progress(start + len(chunk), len(ids))
+
+    def first_logits(self, prefix: Prefix, ids: Sequence[int]) -> torch.Tensor:
+        """Return the logits after the last of `ids`; `prefix` stays as it was.
+
+        Args:
+            prefix: of this model.
+            ids: at least one token id that follows it.
+
+        Returns:
+            ``[vocabulary]``, float32.
+        """
+        self._check_asked(ids)
+        self._check_room(prefix, len(ids))
+        with self.lock, torch.inference_mode(), prefix.lent() as (cache, waiting_ids):
+            logits = self._feed(prefix, cache, [*waiting_ids, *ids], None)
+        return logits.clone()
+
+    def generate(
+        self,
+        prefix: Prefix,
+        ids: Sequence[int],
+        *,
+        max_tokens: int,
+        on_token: Callable[[int], None] | None = None,
+        check_cancel: Check | None = None,
+    ) -> Generation:
+        """Generate the likeliest answer, token by token; `prefix` stays as it was.
+
+        Args:
+            prefix: of this model; may be empty.
+            ids: at least one token id that follows it, the tail of the prompt.
+            max_tokens: most tokens of the answer.
+            on_token: called with the id of each token of the answer.
+            check_cancel: called before each forward pass; what it raises ends the work.
+
+        Raises:
+            ProgrammingError: `max_tokens` is not positive.
+            InternalError: the prefix has no room, or `ids` is empty.
+            OperationalError: the model's numbers overflowed.
+        """
+        if max_tokens < 1:
+            raise ProgrammingError(
+                f"max_tokens is {max_tokens}", hint="ask for an answer of at least 1 token"
+            )
+        self._check_asked(ids)
+        # The last token of an answer is never fed back.
+        self._check_room(prefix, len(ids) + max_tokens - 1)
+        started = time.perf_counter()
+        answer: list[int] = []
+        with self.lock, torch.inference_mode(), prefix.lent() as (cache, waiting_ids):
+            prompt_tokens = prefix.tokens + len(ids)
+            prompt = [*waiting_ids, *ids]
+            token = self._likeliest(self._feed(prefix, cache, prompt, check_cancel))
+            first_token_seconds = time.perf_counter() - started
+            while token not in self.spec.eos_ids:
+                answer.append(token)
+                if on_token is not None:
+                    on_token(token)
+                if len(answer) == max_tokens:
+                    break
+                token = self._likeliest(self._feed(prefix, cache, [token], check_cancel))
+        return Generation(
+            ids=tuple(answer),
+            text=self.tokens.decode(answer),
+            prompt_tokens=prompt_tokens,
+            first_token_seconds=first_token_seconds,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _check_asked(self, ids: Sequence[int]) -> None:
+        if not ids:
+            raise InternalError("logits were asked for after no token: a model needs one to answer")
+
+    def _check_room(self, prefix: Prefix, tokens: int) -> None:
+        if prefix.tokens + tokens > prefix.capacity_tokens:
+            raise InternalError(
+                f"{tokens} tokens behind {prefix.tokens} do not fit a prefix of "
+                f"{prefix.capacity_tokens}"
+            )
+
+    def _feed(
+        self, prefix: Prefix, cache: Cache, ids: Sequence[int], check_cancel: Check | None
+    ) -> torch.Tensor:
+        """Feed `ids` into `cache` and return the logits ``[vocabulary]`` after the last."""
+        # A state with one end is fed whole: see Prefix.
+        chunk_tokens = CHUNK_TOKENS if prefix.stores_tokens else len(ids)
+        last = max(len(ids) - 1, 0) // chunk_tokens * chunk_tokens
+        for start in range(0, last, chunk_tokens):
+            if check_cancel is not None:
+                check_cancel()
+            self._forward(cache, ids[start : start + chunk_tokens])
+        if check_cancel is not None:
+            check_cancel()
+        return self._logits(cache, ids[last:])
+
+    def _forward(self, cache: Cache, ids: Sequence[int]) -> None:
+        """Feed `ids` into `cache` in one pass.
+
+        There is no mask and there are no positions: both follow from the cache's length. A mask or
+        positions of the suffix's own length are accepted by transformers and silently wrong.
+        """
+        if self._base is None:
+            self._logits(cache, ids)
+            return
+        self._base(input_ids=self._batch(ids), past_key_values=cache, use_cache=True)
+        self.positions += len(ids)
+
+    def _logits(self, cache: Cache, ids: Sequence[int]) -> torch.Tensor:
+        """Feed `ids` into `cache` in one pass; return the logits after the last, float32."""
+        output = self.model(
+            input_ids=self._batch(ids), past_key_values=cache, use_cache=True, **self._last_only
+        )
+        self.positions += len(ids)
+        logits: torch.Tensor = output.logits[0, -1]
+        return logits.float()
+
+    def _batch(self, ids: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([list(ids)], dtype=torch.long, device=self.model.device)
+
+    def _likeliest(self, logits: torch.Tensor) -> int:
+        value, token = logits.max(dim=-1)
+        if not torch.isfinite(value):
+            raise OperationalError(
+                f"model {self.spec.name} gave logits that are no numbers in {self.spec.dtype}",
+                hint="create the model WITH (dtype = 'float32')",
+            )
+        return int(token)
+
+
+_runtimes: dict[ModelSpec, Runtime] = {}
+_runtimes_lock = threading.Lock()
+
+
+def load_runtime(spec: ModelSpec) -> Runtime:
+    """Return the one runtime of `spec` in this process, loading the model at the first call.
+
+    Models that differ only in name or template share their weights and their lock.
+    """
+    runtime = _runtimes.get(spec)  # without the lock: another model may be loading for minutes
+    if runtime is None:
+        with _runtimes_lock:
+            runtime = _runtimes.get(spec)
+            if runtime is None:
+                runtime = _runtimes[spec] = Runtime(spec)
+    return runtime

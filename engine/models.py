@@ -1,0 +1,164 @@
+"""The models that statements may name: ``tiny``, which ships with MemQL, and those created."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlglot import exp
+
+from memql.engine.context import StatementContext
+from memql.engine.model.spec import ModelSpec, describe
+from memql.engine.names import unknown
+from memql.errors import ProgrammingError
+
+if TYPE_CHECKING:
+    import duckdb
+
+TINY = "tiny"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model as the catalog names it."""
+
+    name: str
+    source: str
+    options: Mapping[str, object]
+
+
+class Models:
+    """The models of one connection.
+
+    Args:
+        cursor: the session's cursor; DDL belongs to its transaction.
+        default: what a query without FOR MODEL uses: a model's name, or a folder or hub id.
+    """
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, default: str | None) -> None:
+        self._cursor = cursor
+        self._default = default
+
+    def entries(self) -> list[ModelEntry]:
+        """Return all models by name, the shipped one first."""
+        rows = self._cursor.execute(
+            'SELECT "name", "path", "options" FROM "_memql"."models" ORDER BY "name"'
+        ).fetchall()
+        created = [ModelEntry(name, path, json.loads(options or "{}")) for name, path, options in rows]
+        return [ModelEntry(TINY, TINY, {}), *created]
+
+    def spec(self, name: str | None, context: StatementContext) -> ModelSpec:
+        """Return what the named model is, or the connection's default.
+
+        Raises:
+            ProgrammingError: an unknown model, with the nearest known one.
+            OperationalError: its files cannot be used.
+        """
+        entries = {entry.name.lower(): entry for entry in self.entries()}
+        wanted = name if name is not None else (self._default or TINY)
+        entry = entries.get(wanted.lower())
+        if entry is None:
+            if name is None and _may_be_a_source(wanted):
+                return describe(Path(wanted).name, wanted, {})
+            known = [entry.name for entry in entries.values()]
+            raise unknown("model", wanted, known, context, None)
+        return describe(entry.name, entry.source, entry.options)
+
+    def create(
+        self,
+        name: str,
+        source: str,
+        options: Mapping[str, Any],
+        *,
+        replace: bool,
+        exists: bool,
+        context: StatementContext,
+    ) -> bool:
+        """Add a model after a look at its files; tell whether it was added.
+
+        Raises:
+            ProgrammingError: the name is taken, an option is unknown, or the user is no
+                administrator.
+            OperationalError, NotSupportedError: the files cannot be used.
+        """
+        _check_administrator(context)
+        taken = name.lower() in {entry.name.lower() for entry in self.entries()}
+        if taken and exists and not replace:
+            return False
+        if name.lower() == TINY:
+            raise ProgrammingError(f"the model {TINY} ships with MemQL and cannot be replaced")
+        if taken and not replace:
+            raise ProgrammingError(
+                f"the model {name} exists already", hint="CREATE OR REPLACE MODEL replaces it"
+            )
+        describe(name, source, options)
+        self._cursor.execute(
+            'DELETE FROM "_memql"."models" WHERE lower("name") = lower($name)', {"name": name}
+        )
+        self._cursor.execute(
+            'INSERT INTO "_memql"."models" ("name", "path", "options", "created_by", "created_at") '
+            "VALUES ($name, $path, $options, $created_by, $created_at)",
+            {
+                "name": name,
+                "path": source,
+                "options": json.dumps(dict(options)),
+                "created_by": context.owner,
+                "created_at": context.now,
+            },
+        )
+        return True
+
+    def drop(self, name: str, *, exists: bool, context: StatementContext, node: exp.Expr) -> bool:
+        """Remove a model; tell whether there was one.
+
+        Raises:
+            ProgrammingError: there is none, or the user is no administrator.
+        """
+        _check_administrator(context)
+        if name.lower() == TINY:
+            raise ProgrammingError(f"the model {TINY} ships with MemQL and cannot be dropped")
+        known = [entry.name for entry in self.entries()]
+        if name.lower() not in {entry.lower() for entry in known}:
+            if exists:
+                return False
+            raise unknown("model", name, known, context, node)
+        self._cursor.execute(
+            'DELETE FROM "_memql"."models" WHERE lower("name") = lower($name)', {"name": name}
+        )
+        return True
+
+
+def summary(entries: Sequence[ModelEntry]) -> list[dict[str, Any]]:
+    """Return one row for each model, for SHOW MODELS."""
+    rows = []
+    for entry in entries:
+        spec = describe(entry.name, entry.source, entry.options)
+        rows.append(
+            {
+                "name": entry.name,
+                "source": entry.source,
+                "architecture": spec.architecture,
+                "dtype": spec.dtype,
+                "device": spec.device,
+                "layers": spec.layers,
+                "context_tokens": spec.context_tokens,
+                "bytes_per_token": spec.bytes_per_token,
+                "activation": spec.activation_refusal is None,
+            }
+        )
+    return rows
+
+
+def _may_be_a_source(text: str) -> bool:
+    return Path(text).is_dir() or "/" in text or "\\" in text
+
+
+def _check_administrator(context: StatementContext) -> None:
+    if context.user is not None:
+        raise ProgrammingError(
+            f"the user {context.user} may not manage models",
+            hint="connect without a user, as the administrator of an embedded store",
+        )

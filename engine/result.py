@@ -1,0 +1,93 @@
+"""What a statement gives back: columns, and rows that are still in DuckDB."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+# What a hidden column's value becomes in place of the column that it stands for.
+Wrap = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A result column: its name and DuckDB's name of its type."""
+
+    name: str
+    type: str
+
+
+@dataclass
+class Result:
+    """The rows of one statement, fetched as they are asked for.
+
+    Args:
+        columns: the visible columns; empty if the statement gives no rows.
+        rowcount: rows written by a change; -1 for queries.
+        rows: the cursor on which DuckDB holds the rows, or None.
+        objects: by visible column, where its objects come from: the hidden column with their
+            numbers, and the objects. Arrow and data frames keep the column's own value.
+    """
+
+    columns: tuple[Column, ...] = ()
+    rowcount: int = -1
+    rows: duckdb.DuckDBPyConnection | None = None
+    objects: Mapping[int, tuple[int, Sequence[Any]]] = field(default_factory=dict)
+
+    def fetchmany(self, size: int) -> list[tuple[Any, ...]]:
+        """Return the next rows, at most ``size``."""
+        if self.rows is None:
+            return []
+        return [self._shown(row) for row in self.rows.fetchmany(size)]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return all rows that are left."""
+        if self.rows is None:
+            return []
+        return [self._shown(row) for row in self.rows.fetchall()]
+
+    def arrow(self) -> pa.Table:
+        """Return all rows that are left as an Arrow table."""
+        import pyarrow as pa
+
+        if self.rows is None:
+            return pa.table({})
+        table = arrow_of(self.rows)
+        return table.select(range(len(self.columns)))
+
+    def close(self) -> None:
+        """Give the rows up."""
+        if self.rows is not None:
+            self.rows.close()
+            self.rows = None
+
+    def _shown(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        width = len(self.columns)
+        if not self.objects:
+            return row if len(row) == width else row[:width]
+        values = list(row[:width])
+        for column, (hidden, objects) in self.objects.items():
+            number = row[hidden]
+            if number is not None and values[column] is not None:
+                values[column] = objects[number]
+        return tuple(values)
+
+
+def arrow_of(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
+    """Return the rows that wait on a cursor as an Arrow table."""
+    with warnings.catch_warnings():
+        # DuckDB 2 recommends relations, which run the statement again for every call.
+        warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
+        fetch = getattr(cursor, "to_arrow_table", None) or cursor.fetch_arrow_table
+        return fetch()
+
+
+def columns_of(cursor: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:
+    """Return the columns of the rows that wait on a cursor."""
+    return tuple(Column(item[0], str(item[1])) for item in cursor.description or ())

@@ -1,0 +1,204 @@
+"""Runs INSERT, UPDATE and DELETE on memories inside a write transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from sqlglot import exp
+
+from memql.engine.bind.changes import ChangePlan, DeletePlan, InsertPlan, UpdatePlan
+from memql.engine.bind.sources import MEMORY_NAMES
+from memql.engine.context import StatementContext
+from memql.engine.names import quote
+from memql.engine.result import Result, arrow_of, columns_of
+from memql.engine.run.relation import print_sql, to_arrow, translate
+from memql.errors import DataError, IntegrityError, ProgrammingError
+from memql.storage import memories
+from memql.storage.store import Store
+from memql.storage.transaction import Transaction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class ChangeRunner:
+    """Runs the changes of one statement.
+
+    Args:
+        cursor: the cursor of ``transaction``.
+        values: the statement's parameters by name.
+    """
+
+    store: Store
+    cursor: duckdb.DuckDBPyConnection
+    transaction: Transaction
+    context: StatementContext
+    values: Mapping[str, Any]
+
+    def run(self, plan: ChangePlan) -> Result:
+        """Run a change; the result has the RETURNING rows, if any, and the row count.
+
+        Raises:
+            DataError: a value is out of range or of the wrong type.
+            IntegrityError: an id is taken, or content is NULL.
+            ProgrammingError: the user may not write for that owner.
+            OperationalError: another transaction changed the same rows.
+        """
+        table = to_arrow(plan.relation.query, self.cursor, self.values, self.context)
+        try:
+            if isinstance(plan, InsertPlan):
+                ids = self._insert(plan, table)
+            elif isinstance(plan, UpdatePlan):
+                ids = self._update(plan, table)
+            else:
+                assert isinstance(plan, DeletePlan)
+                ids = self._set(table, {"state": "'archived'"})
+            if table.num_rows:
+                self.transaction.mark_dirty()
+            return self._returned(plan.returning, ids, table.num_rows)
+        except duckdb.Error as error:
+            raise translate(error, self.context) from error
+
+    def _insert(self, plan: InsertPlan, table: pa.Table) -> pa.Array:
+        import pyarrow as pa
+
+        count = table.num_rows
+        if "id" in plan.columns and self.context.user is not None:
+            raise ProgrammingError(
+                "only the administrator may choose the id of a memory",
+                hint="leave the column id out; RETURNING id tells it",
+            )
+        self._check_values(table, plan.columns)
+        ids = pa.array([str(one) for one in memories.new_ids(count)], pa.string())
+        moment = pa.timestamp("us", tz="UTC")
+        now = pa.scalar(self.context.now, moment)
+        defaults: dict[str, pa.Scalar] = {
+            "owner": pa.scalar(self.context.owner),
+            "created_at": now,
+            "hold": pa.scalar(False),
+        }
+        columns: dict[str, Any] = {}
+        for name in MEMORY_NAMES:
+            given = table.column(name) if name in plan.columns else None
+            if name == "id":
+                columns[name] = ids if given is None else _or_else(given, ids)
+            elif name in defaults:
+                default = _repeat(defaults[name], count)
+                columns[name] = default if given is None else _or_else(given, default)
+            elif given is not None:
+                columns[name] = given
+        columns["updated_at"] = _repeat(now, count)
+        columns["state"] = _repeat(pa.scalar("active"), count)
+        columns["version"] = _repeat(pa.scalar(self.transaction.version, pa.int64()), count)
+        rows = pa.table(columns)
+        if count:
+            memories.insert(self.cursor, rows)
+        return rows.column("id")
+
+    def _update(self, plan: UpdatePlan, table: pa.Table) -> pa.Array:
+        renamed = table.rename_columns(["id", *plan.columns])
+        self._check_values(renamed, plan.columns)
+        for name in ("created_at", "hold"):
+            if name in plan.columns and renamed.column(name).null_count:
+                raise IntegrityError(f"the column {name} of a memory cannot be NULL")
+        return self._set(renamed, {name: f"_memql_new.{quote(name)}" for name in plan.columns})
+
+    def _set(self, table: pa.Table, assignments: Mapping[str, str]) -> pa.Array:
+        if table.num_rows:
+            self.cursor.register("_memql_new", table)
+            sets = ", ".join(f"{quote(name)} = {value}" for name, value in assignments.items())
+            try:
+                self.cursor.execute(
+                    f'UPDATE "_memql"."memories" AS m SET {sets}, "updated_at" = $now, '
+                    '"version" = $version FROM _memql_new WHERE m."id" = _memql_new."id"::UUID',
+                    {"now": self.context.now, "version": self.transaction.version},
+                )
+            finally:
+                self.cursor.unregister("_memql_new")
+        return table.column("id")
+
+    def _check_values(self, table: pa.Table, columns: tuple[str, ...]) -> None:
+        import pyarrow.compute as pc
+
+        for name in ("content", "owner"):
+            if name not in columns:
+                continue
+            if name == "content" and table.column(name).null_count:
+                row = _first(pc.is_null(table.column(name)))
+                raise IntegrityError(f"the content of a memory cannot be NULL (row {row})")
+        if "owner" in columns:
+            owners = set(pc.unique(table.column("owner")).to_pylist()) - {None}
+            if "" in owners:
+                raise DataError("the owner of a memory cannot be empty")
+            others = owners - {self.context.owner}
+            if others and self.context.user is not None:
+                raise ProgrammingError(
+                    f"the user {self.context.user} may not write memories of "
+                    + ", ".join(sorted(others)),
+                    hint="leave the column owner out: it is the user",
+                )
+        for name in ("importance", "trust"):
+            if name not in columns:
+                continue
+            column = table.column(name)
+            good = pc.fill_null(pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, 1)), True)
+            if not pc.all(good).as_py():
+                row = _first(pc.invert(good))
+                value = column[row - 1].as_py()
+                raise DataError(f"{name} is a number from 0 to 1, found {value} (row {row})")
+
+    def _returned(self, returning: exp.Select | None, ids: pa.Array, count: int) -> Result:
+        if returning is None:
+            return Result(rowcount=count)
+        import pyarrow as pa
+
+        query = returning.copy()
+        table = exp.to_table("_memql.memories", dialect="duckdb")
+        table.set("alias", exp.TableAlias(this=exp.to_identifier("memories")))
+        names = pa.table({"id": ids})
+        self.cursor.register("_memql_ids", names)
+        try:
+            query.set("from_", exp.From(this=table))
+            query = query.where('id IN (SELECT CAST("id" AS UUID) FROM "_memql_ids")', copy=False)
+            query = query.order_by("id", copy=False)
+            running = self.cursor.execute(print_sql(query))
+            columns = columns_of(running)
+            rows = rescanned(self.store, arrow_of(running), columns)
+        finally:
+            self.cursor.unregister("_memql_ids")
+        return Result(columns, rowcount=count, rows=rows)
+
+
+def rescanned(
+    store: Store, table: pa.Table, columns: tuple[Any, ...]
+) -> duckdb.DuckDBPyConnection:
+    """Return a cursor of its own with the rows of ``table`` in their DuckDB types."""
+    rows = store.cursor()
+    rows.register("_memql_rows", table.rename_columns([f"c{i}" for i in range(len(columns))]))
+    casts = ", ".join(
+        f"CAST(c{i} AS {column.type}) AS {quote(column.name)}" for i, column in enumerate(columns)
+    )
+    return rows.execute(f"SELECT {casts} FROM _memql_rows")
+
+
+def _repeat(value: pa.Scalar, count: int) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.repeat(value, count)
+
+
+def _or_else(given: pa.ChunkedArray, default: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.coalesce(given, default)
+
+
+def _first(flags: pa.ChunkedArray) -> int:
+    """Return the number, from 1, of the first row whose flag is true."""
+    import pyarrow.compute as pc
+
+    return int(pc.index(flags, True).as_py()) + 1

@@ -1,0 +1,361 @@
+"""Runs the plan of a query: DuckDB for the relation, the model for the answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from sqlglot import exp
+
+from memql.engine.context import StatementContext
+from memql.engine.models import Models
+from memql.engine.plan import ANSWERS_TABLE, Answer, Finish, Materialize, Plan, Select
+from memql.engine.result import Column, Result, columns_of
+from memql.engine.reuse import Brought, bring
+from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, rows_of_table
+from memql.engine.run.relation import run_relation, to_arrow
+from memql.engine.segments import Segments
+from memql.storage.store import Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from memql.engine.model.prefix import Prefix
+    from memql.engine.model.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An answer of the model and what it took.
+
+    Args:
+        memory_ids: the memories that were read, in prompt order.
+        tokens: tokens of head and segments: reused + computed.
+        question_tokens: tokens of the question and what follows it.
+        answer_tokens: tokens of the answer.
+        first_token_seconds: from the prompt's ids to the first token, loading included.
+    """
+
+    text: str
+    form: str
+    model: str
+    memory_ids: tuple[UUID, ...]
+    tokens: int
+    reused_tokens: int
+    computed_tokens: int
+    question_tokens: int
+    answer_tokens: int
+    first_token_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """A derived form, as a value that can be serialized but for ``prefix``.
+
+    Args:
+        id: of this materialization.
+        key: the boundary that names the activation in the store, hex; None for text, and for
+            what could not be stored.
+        text: head and segments as text.
+        row_order: the rows' memories in prompt order.
+        prefix: the KV itself where it could not be stored.
+    """
+
+    id: str
+    form: str
+    model: str
+    key: str | None
+    text: str
+    rows: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    tokens: int
+    reused_tokens: int
+    computed_tokens: int
+    bytes: int
+    memory_ids: tuple[UUID, ...]
+    row_order: tuple[tuple[UUID, ...], ...]
+    spec: ModelSpec = field(repr=False)
+    level: str = "exact"
+    prefix: Prefix | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class PromptTrace:
+    """What happened to one prompt, for EXPLAIN; ``brought`` is None where nothing was computed."""
+
+    prepared: Prepared
+    brought: Brought | None = None
+    answered: Answered | None = None
+
+
+@dataclass
+class Trace:
+    """What happened while a plan ran, for EXPLAIN."""
+
+    relation_rows: int = 0
+    relation_seconds: float = 0.0
+    prompts: list[PromptTrace] = field(default_factory=list)
+    spec: ModelSpec | None = None
+
+
+@dataclass
+class Executor:
+    """Runs the plans of one statement.
+
+    Args:
+        cursor: the cursor of the statement's transaction.
+        values: the statement's parameters by name.
+    """
+
+    store: Store
+    cursor: duckdb.DuckDBPyConnection
+    models: Models
+    segments: Segments
+    context: StatementContext
+    values: Mapping[str, Any]
+    trace: Trace = field(default_factory=Trace)
+
+    def run(self, plan: Plan) -> Result:
+        """Run a plan."""
+        if isinstance(plan, Select):
+            started = time.perf_counter()
+            rows = run_relation(plan.input.query, self.cursor, self.values, self.context)
+            self.trace.relation_seconds = time.perf_counter() - started
+            return Result(columns_of(rows), rows=rows)
+        if isinstance(plan, Materialize):
+            return self._materialize_result(self.materialize(plan))
+        return self._finish(plan)
+
+    def prepare(self, plan: Plan) -> None:
+        """Run a plan as far as EXPLAIN does: the relation and the token counts, never a model."""
+        if isinstance(plan, Select):
+            started = time.perf_counter()
+            table = to_arrow(plan.input.query, self.cursor, self.values, self.context)
+            self.trace.relation_rows = table.num_rows
+            self.trace.relation_seconds = time.perf_counter() - started
+        elif isinstance(plan, Materialize):
+            prepared = self._prepare_materialize(plan, write=False)
+            if prepared is not None:
+                self.trace.prompts.append(PromptTrace(prepared))
+        else:
+            for _, _, prepared in self._prepare_answers(plan.input, write=False):
+                if prepared is not None:
+                    self.trace.prompts.append(PromptTrace(prepared))
+
+    # -- materialize --------------------------------------------------------------------------
+
+    def materialize(self, plan: Materialize) -> Materialized | None:
+        """Bring the rows of a plan into its form; None if there are no rows."""
+        prepared = self._prepare_materialize(plan, write=True)
+        if prepared is None:
+            return None
+        prompt, choice = prepared.prompt, prepared.choice
+        spec = self._spec(plan)
+        brought: Brought | None = None
+        if choice.form == "ACTIVATION":
+            from memql.engine.model.runtime import load_runtime
+
+            runtime = load_runtime(spec)
+            brought = bring(prompt, choice, runtime, self.store, self.context, room_tokens=0)
+        self.trace.prompts.append(PromptTrace(prepared, brought))
+        key = prompt.boundaries[-1][0].hex() if brought is not None and brought.kept else None
+        tokens = self.segments.tokens(spec)
+        rows = tuple(segment.row.text for segment in prompt.segments)
+        return Materialized(
+            id=key or str(uuid4()),
+            form=choice.form,
+            model=spec.name,
+            key=key,
+            text=spec.template.head + "".join(tokens.segment_text(row) for row in rows),
+            rows=rows,
+            token_ids=tuple(prompt.ids),
+            tokens=prompt.tokens,
+            reused_tokens=brought.reused_tokens if brought else 0,
+            computed_tokens=brought.computed_tokens if brought else prompt.tokens,
+            bytes=prompt.tokens * spec.bytes_per_token if brought else 0,
+            memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
+            row_order=tuple(
+                tuple(member.id for member in segment.row.members) for segment in prompt.segments
+            ),
+            spec=spec,
+            prefix=brought.prefix if brought is not None and key is None else None,
+        )
+
+    def _prepare_materialize(self, plan: Materialize, *, write: bool) -> Prepared | None:
+        started = time.perf_counter()
+        table = to_arrow(plan.input.query, self.cursor, self.values, self.context)
+        rows = rows_of_table(table, self.store.cursor())
+        self.trace.relation_rows = len(rows)
+        self.trace.relation_seconds = time.perf_counter() - started
+        spec = self._spec(plan)
+        if not rows:
+            return None
+        return self._preparer(plan, spec, write=write).prepare(rows, plan.ordered, None, 0)
+
+    def _materialize_result(self, made: Materialized | None) -> Result:
+        import pyarrow as pa
+
+        columns = MATERIALIZE_COLUMNS
+        values: dict[str, Any] = dict.fromkeys((name for name, _ in columns), None)
+        if made is None:
+            values.update(tokens=0, reused_tokens=0, computed_tokens=0, bytes=0)
+            values.update(memory_ids=[], row_order=[])
+        else:
+            values = {
+                "materialized": made.id,
+                "form": made.form,
+                "model": made.model,
+                "tokens": made.tokens,
+                "reused_tokens": made.reused_tokens,
+                "computed_tokens": made.computed_tokens,
+                "bytes": made.bytes,
+                "memory_ids": [str(memory) for memory in made.memory_ids],
+                "row_order": [[str(one) for one in row] for row in made.row_order],
+                "level": made.level,
+            }
+        types = {
+            "BIGINT": pa.int64(),
+            "VARCHAR": pa.string(),
+            "UUID[]": pa.list_(pa.string()),
+            "UUID[][]": pa.list_(pa.list_(pa.string())),
+        }
+        schema = pa.schema([(name, types[kind]) for name, kind in columns])
+        table = pa.Table.from_pylist([values], schema=schema)
+        table = table.append_column("_memql_n", pa.array([0], pa.int64()))
+        casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in columns)
+        rows = self.store.cursor()
+        rows.register("_memql_result", table)
+        rows.execute(f"SELECT {casts}, _memql_n FROM _memql_result")
+        shown = columns_of(rows)[: len(columns)]
+        return Result(shown, rows=rows, objects={0: (len(columns), [made])})
+
+    # -- generate -----------------------------------------------------------------------------
+
+    def _prepare_answers(
+        self, plan: Answer, *, write: bool
+    ) -> list[tuple[int, str, Prepared | None]]:
+        """Return (row of the relation, answer column, prompt or None where there is no row)."""
+        query = plan.input.query.copy()
+        for call in plan.calls:
+            query.append("expressions", exp.alias_(call.question.copy(), f"{call.column}_q"))
+            query.append("expressions", exp.alias_(call.rows.copy(), f"{call.column}_r"))
+        started = time.perf_counter()
+        table = to_arrow(query, self.cursor, self.values, self.context)
+        self.trace.relation_seconds = time.perf_counter() - started
+        self._groups = table.select(range(table.num_columns - 2 * len(plan.calls)))
+        spec = self._spec(plan)
+        preparer = self._preparer(plan, spec, write=write)
+        prepared: list[tuple[int, str, Prepared | None]] = []
+        for call in plan.calls:
+            questions = table.column(f"{call.column}_q").to_pylist()
+            groups = table.column(f"{call.column}_r").to_pylist()
+            for number, (question, items) in enumerate(zip(questions, groups, strict=True)):
+                rows = rows_of_group(items)
+                self.trace.relation_rows += len(rows)
+                # As for any aggregate: no rows, or no question, give NULL.
+                one = None
+                if rows and question is not None:
+                    one = preparer.prepare(rows, call.ordered, str(question), call.max_tokens)
+                prepared.append((number, call.column, one))
+        return prepared
+
+    def _finish(self, plan: Finish) -> Result:
+        import pyarrow as pa
+
+        answered: list[Answered] = []
+        columns: dict[str, list[int | None]] = {call.column: [] for call in plan.input.calls}
+        prepared = self._prepare_answers(plan.input, write=True)
+        for _, column, one in prepared:
+            columns[column].append(None if one is None else len(answered))
+            if one is not None:
+                answered.append(self._answer(plan.input, one))
+        table = self._groups
+        for column, numbers in columns.items():
+            texts = [None if number is None else answered[number].text for number in numbers]
+            table = table.append_column(column, pa.array(texts, pa.string()))
+            table = table.append_column(f"{column}_n", pa.array(numbers, pa.int64()))
+        query = plan.query.copy()
+        width = len(query.expressions)
+        objects = {}
+        if not query.args.get("distinct"):
+            for output, answer_column in enumerate(plan.answer_columns):
+                if answer_column is not None:
+                    objects[output] = (len(query.expressions), answered)
+                    hidden = exp.column(f"{answer_column}_n", quoted=True)
+                    query.append("expressions", exp.alias_(hidden, f"_memql_n{output}"))
+        rows = self.store.cursor()
+        rows.register(ANSWERS_TABLE, table)
+        run_relation(query, rows, self.values, self.context)
+        shown: tuple[Column, ...] = columns_of(rows)[:width]
+        return Result(shown, rows=rows, objects=objects)
+
+    def _answer(self, plan: Answer, prepared: Prepared) -> Answered:
+        from memql.engine.model.runtime import load_runtime
+
+        prompt, choice = prepared.prompt, prepared.choice
+        self.context.check_cancel()
+        runtime = load_runtime(self._spec(plan))
+        room = len(prepared.tail_ids) + prepared.max_tokens
+        brought: Brought | None = None
+        started = time.perf_counter()
+        if choice.form == "ACTIVATION":
+            brought = bring(prompt, choice, runtime, self.store, self.context, room)
+            prefix, ids = brought.prefix, list(prepared.tail_ids)
+        else:
+            prefix = runtime.prefix(prompt.tokens + room)
+            ids = [*prompt.ids, *prepared.tail_ids]
+        before = time.perf_counter() - started
+        generation = runtime.generate(
+            prefix, ids, max_tokens=prepared.max_tokens, check_cancel=self.context.check_cancel
+        )
+        answered = Answered(
+            text=generation.text.strip(),
+            form=choice.form,
+            model=runtime.spec.name,
+            memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
+            tokens=prompt.tokens,
+            reused_tokens=brought.reused_tokens if brought else 0,
+            computed_tokens=brought.computed_tokens if brought else prompt.tokens,
+            question_tokens=len(prepared.tail_ids),
+            answer_tokens=len(generation.ids),
+            first_token_seconds=before + generation.first_token_seconds,
+            seconds=before + generation.seconds,
+        )
+        self.trace.prompts.append(PromptTrace(prepared, brought, answered))
+        return answered
+
+    # -- shared -------------------------------------------------------------------------------
+
+    def _spec(self, plan: Materialize | Answer) -> ModelSpec:
+        if self.trace.spec is None:
+            self.trace.spec = self.models.spec(plan.target.model, self.context)
+        return self.trace.spec
+
+    def _preparer(self, plan: Materialize | Answer, spec: ModelSpec, *, write: bool) -> Preparer:
+        return Preparer(
+            spec,
+            self.segments,
+            self.store,
+            self.context,
+            plan.target,
+            plan.input.unproven,
+            write,
+        )
+
+
+MATERIALIZE_COLUMNS: tuple[tuple[str, str], ...] = (
+    ("materialized", "VARCHAR"),
+    ("form", "VARCHAR"),
+    ("model", "VARCHAR"),
+    ("tokens", "BIGINT"),
+    ("reused_tokens", "BIGINT"),
+    ("computed_tokens", "BIGINT"),
+    ("bytes", "BIGINT"),
+    ("memory_ids", "UUID[]"),
+    ("row_order", "UUID[][]"),
+    ("level", "VARCHAR"),
+)

@@ -1,0 +1,165 @@
+"""EXPLAIN: a plan, and what is known or happened of each prompt, as text or JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from memql.engine.plan import Answer, Finish, Materialize, Plan, Relation, Select
+from memql.engine.run.executor import PromptTrace, Trace
+from memql.engine.run.relation import print_sql
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of an explained plan.
+
+    Args:
+        name: what it does.
+        details: shown always; ``costs`` (seconds, bytes) only with COSTS on.
+    """
+
+    name: str
+    details: dict[str, Any] = field(default_factory=dict)
+    costs: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[Operator, ...] = ()
+
+
+def explain_plan(plan: Plan, fired: Sequence[str], trace: Trace, *, analyzed: bool) -> Operator:
+    """Return the operators of a plan, the last one first.
+
+    Args:
+        fired: names of the rules that changed the plan.
+        trace: what is known of the rows and prompts.
+        analyzed: whether the plan ran to its end.
+    """
+    rules = {"rules": list(fired)} if fired else {}
+    if isinstance(plan, Select):
+        operator = _relation(plan.input, trace)
+        return Operator(operator.name, {**operator.details, **rules}, operator.costs)
+    if isinstance(plan, Materialize):
+        return Operator(
+            "Materialize",
+            {**_target(plan.target.form, plan.target.view, trace), **rules},
+            inputs=(*_prompts(trace, analyzed), _relation(plan.input, trace)),
+        )
+    return _finish(plan, rules, trace, analyzed)
+
+
+def _finish(plan: Finish, rules: dict[str, Any], trace: Trace, analyzed: bool) -> Operator:
+    answer: Answer = plan.input
+    generate = Operator(
+        "Generate",
+        {
+            "calls": len(answer.calls),
+            **_target(answer.target.form, answer.target.view, trace),
+        },
+        inputs=(*_prompts(trace, analyzed), _relation(answer.input, trace)),
+    )
+    return Operator("Finish", {"sql": print_sql(plan.query), **rules}, inputs=(generate,))
+
+
+def _target(form: str, view: str | None, trace: Trace) -> dict[str, Any]:
+    details: dict[str, Any] = {"form": form}
+    if view is not None:
+        details["view"] = view
+    if trace.spec is not None:
+        details["model"] = trace.spec.name
+    return details
+
+
+def _relation(relation: Relation, trace: Trace) -> Operator:
+    details: dict[str, Any] = {"rows": trace.relation_rows, "sql": print_sql(relation.query)}
+    if relation.unproven is not None:
+        details["lineage"] = f"not proven ({relation.unproven}): used, not stored"
+    return Operator("Relation", details, {"seconds": trace.relation_seconds})
+
+
+def _prompts(trace: Trace, analyzed: bool) -> tuple[Operator, ...]:
+    return tuple(_prompt(one, analyzed) for one in trace.prompts)
+
+
+def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
+    prompt, choice = one.prepared.prompt, one.prepared.choice
+    reused = choice.reused_tokens
+    computed = prompt.tokens - reused
+    costs: dict[str, Any] = {}
+    if analyzed and one.brought is not None:
+        reused, computed = one.brought.reused_tokens, one.brought.computed_tokens
+        costs = {
+            "bytes": one.brought.bytes,
+            "load_seconds": one.brought.load_seconds,
+            "compute_seconds": one.brought.compute_seconds,
+        }
+    details: dict[str, Any] = {
+        "form": choice.form,
+        "reason": choice.reason,
+        "segments": len(prompt.segments),
+        "tokens": prompt.tokens,
+        "reused_tokens": reused,
+        "computed_tokens": computed,
+    }
+    if choice.form == "ACTIVATION":
+        details["boundary"] = choice.match.key.hex()[:12] if choice.match.key else "none"
+        details["boundary_segments"] = choice.match.segments
+        if choice.match.segments < len(prompt.segments):
+            details["next_segment"] = _excerpt(prompt.segments[choice.match.segments].row.text)
+    if one.prepared.question is not None:
+        details["question"] = _excerpt(one.prepared.question)
+        details["question_tokens"] = len(one.prepared.tail_ids)
+        details["max_tokens"] = one.prepared.max_tokens
+    if one.answered is not None:
+        details["answer_tokens"] = one.answered.answer_tokens
+        costs["first_token_seconds"] = one.answered.first_token_seconds
+        costs["seconds"] = one.answered.seconds
+    return Operator("Prompt", details, costs)
+
+
+def _excerpt(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "..."
+
+
+def as_text(operator: Operator, *, costs: bool) -> list[str]:
+    """Return the plan as lines: a tree with one operator or detail on each."""
+    lines: list[str] = []
+    _write(operator, "", "", lines, costs)
+    return lines
+
+
+def _write(operator: Operator, lead: str, below: str, lines: list[str], costs: bool) -> None:
+    lines.append(f"{lead}{operator.name}")
+    shown = {**operator.details, **(operator.costs if costs else {})}
+    bar = "│ " if operator.inputs else "  "
+    for name, value in shown.items():
+        lines.append(f"{below}{bar}{name}: {_value(name, value)}")
+    for number, child in enumerate(operator.inputs):
+        last = number == len(operator.inputs) - 1
+        corner, rail = ("└─ ", "   ") if last else ("├─ ", "│  ")
+        _write(child, below + corner, below + rail, lines, costs)
+
+
+def _value(name: str, value: Any) -> str:
+    if name.endswith("seconds") and isinstance(value, float):
+        return f"{value * 1000:.1f} ms"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
+
+
+def as_json(operator: Operator, *, costs: bool) -> str:
+    """Return the plan as one JSON document."""
+
+    def document(one: Operator) -> dict[str, Any]:
+        return {
+            "operator": one.name,
+            **one.details,
+            **(one.costs if costs else {}),
+            "inputs": [document(child) for child in one.inputs],
+        }
+
+    return json.dumps(document(operator), indent=2, ensure_ascii=False)

@@ -1,0 +1,149 @@
+"""Rows of a relation to prompts, and what is known of each before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from memql.engine.context import StatementContext
+from memql.engine.model.spec import ModelSpec
+from memql.engine.plan import LINEAGE_COLUMN, Target
+from memql.engine.prompt import Prompt, Row, canonical_order, read_members
+from memql.engine.reuse import Choice, choose
+from memql.engine.segments import Segments
+from memql.errors import DataError
+from memql.storage.store import Store
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prompt with its form chosen; nothing of it has been computed.
+
+    Args:
+        tail_ids: token ids of the question and what follows it; empty without a question.
+        max_tokens: the longest answer, 0 without a question.
+    """
+
+    prompt: Prompt
+    choice: Choice
+    question: str | None
+    tail_ids: tuple[int, ...]
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Preparer:
+    """Prepares the prompts of one statement for one model.
+
+    Args:
+        unproven: why the rows cannot be traced to memories, or None.
+        write: whether token ids that are new may be kept.
+    """
+
+    spec: ModelSpec
+    segments: Segments
+    store: Store
+    context: StatementContext
+    target: Target
+    unproven: str | None
+    write: bool
+
+    def prepare(
+        self, rows: Sequence[Row], ordered: bool, question: str | None, max_tokens: int
+    ) -> Prepared:
+        """Return the prompt of rows with its form.
+
+        Args:
+            rows: as the relation gave them.
+            ordered: whether they stand in the user's order.
+            question: what is asked, or None.
+            max_tokens: the longest answer, 0 without a question.
+
+        Raises:
+            DataError: prompt and answer do not fit the model's context.
+        """
+        if not ordered:
+            rows = canonical_order(rows, self.context.owner)
+        prompt = self.segments.prompt(rows, self.spec, self.context.owner, write=self.write)
+        tail: list[int] = []
+        if question is not None:
+            tail = self.segments.tokens(self.spec).tail(question)
+        self._check_context(prompt, len(tail), max_tokens)
+        choice = choose(prompt, self.target, self.spec, self.store, self._unstorable(prompt))
+        return Prepared(prompt, choice, question, tuple(tail), max_tokens)
+
+    def _unstorable(self, prompt: Prompt) -> str | None:
+        if self.unproven is not None:
+            return f"lineage not proven: {self.unproven}"
+        if any(member.version < 0 for member in prompt.members):
+            return "rows of this transaction are not committed"
+        return None
+
+    def _check_context(self, prompt: Prompt, tail_tokens: int, max_tokens: int) -> None:
+        needed = prompt.tokens + tail_tokens + max_tokens
+        if needed <= self.spec.context_tokens:
+            return
+        parts = f"{len(prompt.segments):,} rows make {prompt.tokens:,} tokens"
+        if tail_tokens:
+            parts += f", the question {tail_tokens:,}, the answer up to {max_tokens:,}"
+        raise DataError(
+            f"{parts}: together {needed:,}, but the model {self.spec.name} has a context of "
+            f"{self.spec.context_tokens:,} tokens",
+            hint="select fewer rows: a narrower WHERE, or FROM (SELECT content FROM memories "
+            "... LIMIT n)",
+        )
+
+
+def rows_of_group(items: Sequence[dict[str, Any]] | None) -> list[Row]:
+    """Return the rows in the list column of a generate; NULL is no row."""
+    return [Row(item["text"], read_members(item.get("lineage"))) for item in items or ()]
+
+
+def rows_of_table(table: pa.Table, scratch: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Return the rows of a materialized relation, each rendered as its value or values.
+
+    One column is shown as its value; several as ``name: value; ...``. NULLs are left out, and so
+    is a row of NULLs only.
+
+    Args:
+        table: the relation's rows; a last column of lineage is not shown.
+        scratch: a cursor for turning values into text as DuckDB does.
+    """
+    import pyarrow as pa
+
+    names = [name for name in table.column_names if name != LINEAGE_COLUMN]
+    lineage = (
+        table.column(LINEAGE_COLUMN).to_pylist()
+        if LINEAGE_COLUMN in table.column_names
+        else [None] * table.num_rows
+    )
+    shown = table.select(range(len(names)))
+    if any(not pa.types.is_string(kind) for kind in shown.schema.types):
+        from memql.engine.result import arrow_of
+
+        # Columns are taken by number: two may have one name.
+        shown = shown.rename_columns([f"c{i}" for i in range(len(names))])
+        scratch.register("_memql_shown", shown)
+        casts = ", ".join(f"CAST(c{i} AS VARCHAR)" for i in range(len(names)))
+        shown = arrow_of(scratch.execute(f"SELECT {casts} FROM _memql_shown"))
+        scratch.unregister("_memql_shown")
+    columns = [shown.column(i).to_pylist() for i in range(len(names))]
+    rows = []
+    for number, members in enumerate(lineage):
+        values = [column[number] for column in columns]
+        if len(values) == 1:
+            text = values[0]
+        else:
+            text = "; ".join(
+                f"{name}: {value}"
+                for name, value in zip(names, values, strict=True)
+                if value is not None
+            )
+        if text is not None and (len(values) == 1 or text):
+            rows.append(Row(text, read_members(members)))
+    return rows

@@ -1,0 +1,100 @@
+"""Rows to token ids, kept so that nothing is tokenized twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from uuid import UUID
+
+import numpy as np
+
+from memql.engine.model.spec import ModelSpec
+from memql.engine.model.tokens import Tokens
+from memql.engine.prompt import ID_TYPE, Prompt, Row, assemble
+from memql.storage import segments as catalog
+from memql.storage.store import Store
+
+SegmentKey = tuple[UUID, int, bytes]
+
+# About 100 MB of ids at 25 tokens a row; past it the memory of this process starts anew.
+MAX_REMEMBERED = 500_000
+
+
+class Segments:
+    """The token ids of rows, in memory and in the catalog.
+
+    Args:
+        store: the store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: dict[str, dict[SegmentKey, tuple[int, ...]]] = {}
+        self._tokens: dict[ModelSpec, Tokens] = {}
+
+    def tokens(self, spec: ModelSpec) -> Tokens:
+        """Return the tokenizer of a model."""
+        if spec not in self._tokens:
+            self._tokens[spec] = Tokens(spec)
+        return self._tokens[spec]
+
+    def prompt(
+        self, rows: Sequence[Row], spec: ModelSpec, owner: str, *, write: bool = True
+    ) -> Prompt:
+        """Return the prompt of rows that are in prompt order.
+
+        Args:
+            rows: rendered rows.
+            spec: the model.
+            owner: who asks.
+            write: whether ids that are new may be kept in the catalog.
+        """
+        tokens = self.tokens(spec)
+        known = self._known.setdefault(spec.tokenizer_digest, {})
+        keys = [_key(row, tokens) for row in rows]
+        unknown = {key for key in keys if key is not None and key not in known}
+        self._recall(spec, [key for key in unknown if key[1] > 0], known)
+        new = [i for i, key in enumerate(keys) if key is None or key not in known]
+        fresh = dict(
+            zip(new, tokens.segments([rows[i].text for i in new]) if new else (), strict=True)
+        )
+        ids: list[Sequence[int]] = []
+        for i, key in enumerate(keys):
+            ids.append(fresh[i] if i in fresh else known[key])  # type: ignore[index]
+        if write:
+            self._remember(spec, fresh, keys)
+            if len(known) > MAX_REMEMBERED:
+                known.clear()
+            known.update({key: tuple(fresh[i]) for i in fresh if (key := keys[i]) is not None})
+        return assemble(rows, ids, tokens.head, spec.root_key(tokens.head), owner)
+
+    def _recall(
+        self, spec: ModelSpec, asked: Sequence[SegmentKey], known: dict[SegmentKey, tuple[int, ...]]
+    ) -> None:
+        if not asked:
+            return
+        found = catalog.lookup(self._store.cursor(), spec.tokenizer_digest, asked)
+        for key, ids in found.items():
+            known[key] = tuple(np.frombuffer(ids, dtype=ID_TYPE).tolist())
+
+    def _remember(
+        self, spec: ModelSpec, fresh: dict[int, list[int]], keys: Sequence[SegmentKey | None]
+    ) -> None:
+        segments = {
+            key: catalog.Segment(*key, np.asarray(fresh[i], dtype=ID_TYPE).tobytes())
+            for i in fresh
+            if (key := keys[i]) is not None and key[1] > 0
+        }
+        if segments:
+            # Under the commit lock: two threads that add the same rows would conflict.
+            with self._store.commit_lock:
+                catalog.add(self._store.cursor(), spec.tokenizer_digest, list(segments.values()))
+
+
+def _key(row: Row, tokens: Tokens) -> SegmentKey | None:
+    """The catalog's key of a row; None for rows of no memory or several, which it cannot name."""
+    if len(row.members) != 1:
+        return None
+    rendered = tokens.segment_text(row.text)
+    digest = hashlib.sha256(rendered.encode("utf-8", "surrogatepass")).digest()[:16]
+    return row.members[0].id, row.members[0].version, digest

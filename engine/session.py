@@ -1,0 +1,529 @@
+"""One connection's session: its user, its transaction, and how each statement is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from threading import Event, RLock
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.engine.bind.changes import bind_change
+from memql.engine.bind.options import option_values
+from memql.engine.bind.parameters import Parameters, bind_parameters
+from memql.engine.bind.query import QueryBinder
+from memql.engine.context import StatementContext
+from memql.engine.models import Models, summary
+from memql.engine.optimize import Optimized, optimize
+from memql.engine.plan import Materialize
+from memql.engine.result import Result, arrow_of
+from memql.engine.run.change import ChangeRunner, rescanned
+from memql.engine.run.executor import Executor, Materialized
+from memql.engine.run.explain import Operator, as_json, as_text, explain_plan
+from memql.engine.run.relation import print_sql, translate
+from memql.engine.segments import Segments
+from memql.engine.views import ViewCatalog, ViewEntry
+from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
+from memql.storage.store import Store
+from memql.storage.transaction import Transaction
+
+if TYPE_CHECKING:
+    from memql.engine.model.prefix import Prefix
+
+Progress = Callable[[int, int], None]
+
+
+class Session:
+    """Runs the statements of one connection, one at a time.
+
+    Args:
+        store: the open store; the session gives it up when it closes.
+        user: who asks; None is the administrator of an embedded store.
+        model: the model of queries that name none: a name, a folder or a hub id; None is tiny.
+        parse: text to one statement's tree.
+        write: a tree to text.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        user: str | None,
+        model: str | None,
+        parse: Callable[[str], exp.Expr],
+        write: Callable[[exp.Expr], str],
+    ) -> None:
+        self._store = store
+        self._user = user
+        self._parse = parse
+        self._write = write
+        self._cursor = store.cursor()
+        self._transaction = Transaction(store, self._cursor)
+        self._models = Models(self._cursor, model)
+        self._segments = Segments(store)
+        self._cancel = Event()
+        self._lock = RLock()
+        self._closed = False
+        self.progress: Progress | None = None
+
+    # -- statements ---------------------------------------------------------------------------
+
+    def execute(self, text: str, parameters: Parameters = None) -> Result:
+        """Run one statement.
+
+        Args:
+            text: the statement.
+            parameters: values for ``?`` (a sequence) or ``$name`` (a mapping).
+
+        Raises:
+            Error: see ``memql.errors``; outside BEGIN nothing of the statement stays.
+        """
+        with self._lock:
+            self._check_open()
+            tree = self._parse(text)
+            self._cancel.clear()
+            context = self._context(text)
+            values = bind_parameters(tree, parameters, context)
+            return self._run(tree, context, values)
+
+    def executemany(self, text: str, rows: list[Parameters]) -> int:
+        """Run one change for each set of parameters, all or none; return the rows written."""
+        with self._lock:
+            self._check_open()
+            own = not self._transaction.active
+            if own:
+                self.begin()
+            try:
+                count = sum(max(self.execute(text, row).rowcount, 0) for row in rows)
+            except BaseException:
+                if own:
+                    self.rollback()
+                raise
+            if own:
+                self.commit()
+            return count
+
+    def _run(self, tree: exp.Expr, context: StatementContext, values: dict[str, Any]) -> Result:
+        if isinstance(tree, exp.Transaction):
+            self.begin()
+        elif isinstance(tree, exp.Commit):
+            self.commit()
+        elif isinstance(tree, exp.Rollback):
+            self.rollback()
+        elif isinstance(tree, exp.Query | syntax.Materialize):
+            return self._query(tree, context, values)
+        elif isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+            return self._change(tree, context, values)
+        elif isinstance(tree, syntax.Explain):
+            return self._explain(tree, context, values)
+        elif isinstance(tree, syntax.ShowCatalog):
+            return self._show(tree, context)
+        else:
+            return self._define(tree, context, values)
+        return Result()
+
+    def _query(
+        self, tree: exp.Query | syntax.Materialize, context: StatementContext, values: dict[str, Any]
+    ) -> Result:
+        optimized = self._optimized(tree, context, values)
+        if not self._transaction.active:
+            return self._executor(self._store.cursor(), context, values).run(optimized.plan)
+        result = self._executor(self._cursor, context, values).run(optimized.plan)
+        if result.rows is self._cursor:
+            # The next statement of the transaction needs the cursor on which the rows wait.
+            result.rows = rescanned(self._store, arrow_of(self._cursor), result.columns)
+        return result
+
+    def _change(
+        self,
+        tree: exp.Insert | exp.Update | exp.Delete,
+        context: StatementContext,
+        values: dict[str, Any],
+    ) -> Result:
+        binder = QueryBinder(context, self._views(context), values)
+        plan = bind_change(tree, binder)
+
+        def run() -> Result:
+            return ChangeRunner(
+                self._store, self._cursor, self._transaction, context, values
+            ).run(plan)
+
+        return self._in_transaction(run, context)
+
+    def _in_transaction(self, run: Callable[[], Result], context: StatementContext) -> Result:
+        """Run a change in the open transaction, or in one of its own."""
+        if self._transaction.active:
+            return run()
+        self._transaction.begin(explicit=False, write=True)
+        try:
+            result = run()
+        except BaseException:
+            self._transaction.rollback()
+            raise
+        self._transaction.commit(context.owner)
+        return result
+
+    # -- definitions --------------------------------------------------------------------------
+
+    def _define(self, tree: exp.Expr, context: StatementContext, values: dict[str, Any]) -> Result:
+        if isinstance(tree, syntax.CreateMaterializedView):
+            return self._create_view(tree, context, values)
+        if isinstance(tree, syntax.RefreshMaterializedView):
+            return self._refresh_view(self._views(context).required(tree.this), context)
+        if isinstance(tree, syntax.DropMaterializedView):
+            views = self._views(context)
+            if tree.args.get("exists") and views.entry(tree.this.name) is None:
+                return Result()
+            self._locked(lambda: views.remove(views.required(tree.this)), context)
+        elif isinstance(tree, syntax.CreateModel):
+            source = tree.args["source"]
+            path = values[source.name] if isinstance(source, exp.Placeholder) else source.name
+            options = option_values(tree.args.get("options"), values, context)
+            self._locked(
+                lambda: self._models.create(
+                    tree.this.name,
+                    str(path),
+                    options,
+                    replace=bool(tree.args.get("replace")),
+                    exists=bool(tree.args.get("exists")),
+                    context=context,
+                ),
+                context,
+            )
+        elif isinstance(tree, syntax.DropModel):
+            self._locked(
+                lambda: self._models.drop(
+                    tree.this.name,
+                    exists=bool(tree.args.get("exists")),
+                    context=context,
+                    node=tree.this,
+                ),
+                context,
+            )
+        else:
+            raise NotSupportedError(f"MemQL does not run {tree.key.upper()} statements")
+        return Result()
+
+    def _locked(self, run: Callable[[], object], context: StatementContext) -> None:
+        """Change the catalog: in the open transaction, or alone under the commit lock."""
+        if self._transaction.active:
+            run()
+            return
+        try:
+            with self._store.commit_lock:
+                self._cursor.begin()
+                try:
+                    run()
+                    self._cursor.commit()
+                except BaseException:
+                    self._cursor.rollback()
+                    raise
+        except duckdb.Error as error:
+            raise translate(error, context) from error
+
+    def _create_view(
+        self, tree: syntax.CreateMaterializedView, context: StatementContext, values: dict[str, Any]
+    ) -> Result:
+        if values:
+            raise ProgrammingError("a view is stored as text and cannot have parameters")
+        refresh = tree.args.get("refresh") or "ON DEMAND"
+        if refresh != "ON DEMAND":
+            raise NotSupportedError(
+                f"REFRESH {refresh} is not something that MemQL does yet",
+                hint="leave it out and use REFRESH MATERIALIZED VIEW",
+            )
+        definition = tree.expression
+        form, model = "AUTO", None
+        if isinstance(definition, syntax.Materialize):
+            form = definition.args["form"]
+            node = definition.args.get("model")
+            model = node.name if node is not None else None
+        if definition.find(syntax.Generate):
+            raise NotSupportedError(
+                "a view of generate is not possible: answers are not kept",
+                hint="CREATE MATERIALIZED VIEW v AS SELECT content FROM memories ...",
+            )
+        self._view_plan(definition, context)  # names and types are checked before it is stored
+        if model is not None:
+            self._models.spec(model, context)
+        entry = ViewEntry(
+            name=tree.this.name,
+            owner=context.owner,
+            text=self._write(definition),
+            form=form,
+            model=model,
+            refresh=refresh,
+            created_at=context.now,
+            refreshed_at=None,
+        )
+        views = self._views(context)
+        added = False
+
+        def add() -> None:
+            nonlocal added
+            added = views.add(
+                entry,
+                replace=bool(tree.args.get("replace")),
+                exists=bool(tree.args.get("exists")),
+                node=tree.this,
+            )
+            if added:
+                self._view_plan(definition, context)  # a replaced view may read itself now
+
+        self._locked(add, context)
+        if not added or tree.args.get("no_data"):
+            return Result()
+        try:
+            self._refresh_view(entry, context)
+        except BaseException:
+            # As in PostgreSQL: a view whose first computation fails is not there.
+            self._locked(lambda: views.remove(entry), context)
+            raise
+        return Result()
+
+    def _refresh_view(self, entry: ViewEntry, context: StatementContext) -> Result:
+        tree = self._parse(entry.text)
+        plan = self._view_plan(tree, context)
+        asked = plan.target
+        if asked.form == "AUTO":
+            # A view exists to be computed ahead; a model that cannot have activations gets text.
+            asked = replace(asked, form="ACTIVATION", view=entry.name)
+        executor = self._executor(self._cursor, context, {})
+        executor.materialize(replace(plan, target=asked))
+        views = self._views(context)
+        self._locked(lambda: views.refreshed(entry), context)
+        return Result()
+
+    def _view_plan(self, definition: exp.Expr, context: StatementContext) -> Materialize:
+        if not isinstance(definition, syntax.Materialize):
+            definition = syntax.Materialize(this=definition, form="AUTO")
+        plan = QueryBinder(context, self._views(context), {}).bind(definition)
+        assert isinstance(plan, Materialize)
+        return plan
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def _explain(
+        self, tree: syntax.Explain, context: StatementContext, values: dict[str, Any]
+    ) -> Result:
+        inner = tree.this
+        analyze, costs = bool(tree.args.get("analyze")), bool(tree.args.get("costs"))
+        if isinstance(inner, exp.Insert | exp.Update | exp.Delete):
+            plan = bind_change(inner, QueryBinder(context, self._views(context), values))
+            if analyze:
+                raise NotSupportedError(
+                    "EXPLAIN ANALYZE of a change is not possible: it would write",
+                    hint="EXPLAIN shows its plan and writes nothing",
+                )
+            sql = print_sql(plan.relation.query)
+            operator = Operator(inner.key.capitalize(), {"rows from": sql})
+        elif isinstance(inner, exp.Query | syntax.Materialize):
+            optimized = self._optimized(inner, context, values)
+            cursor = self._cursor if self._transaction.active else self._store.cursor()
+            executor = self._executor(cursor, context, values)
+            if analyze:
+                result = executor.run(optimized.plan)
+                rows = result.fetchall()
+                if not executor.trace.prompts:
+                    executor.trace.relation_rows = len(rows)
+            else:
+                executor.prepare(optimized.plan)
+            operator = explain_plan(
+                optimized.plan, optimized.fired, executor.trace, analyzed=analyze
+            )
+        else:
+            raise NotSupportedError(f"EXPLAIN of {inner.key.upper()} is not possible")
+        if tree.args.get("format") == "JSON":
+            lines = [as_json(operator, costs=costs)]
+        else:
+            lines = as_text(operator, costs=costs)
+        return self._table({"plan": lines}, {"plan": "VARCHAR"})
+
+    def _show(self, tree: syntax.ShowCatalog, context: StatementContext) -> Result:
+        if tree.this == "MODELS":
+            return self._table_of(summary(self._models.entries()), MODEL_COLUMNS)
+        rows = []
+        for entry in self._views(context).entries():
+            plan = self._view_plan(self._parse(entry.text), context)
+            if plan.target.form == "AUTO":
+                asked = replace(plan.target, form="ACTIVATION", view=entry.name)
+                plan = replace(plan, target=asked)
+            executor = self._executor(self._store.cursor(), context, {})
+            executor.prepare(plan)
+            row: dict[str, Any] = {
+                "name": entry.name,
+                "owner": entry.owner,
+                "form": entry.form,
+                "model": entry.model,
+                "refresh": entry.refresh,
+                "rows": 0,
+                "tokens": 0,
+                "compiled_tokens": 0,
+                "freshness": None,
+                "created_at": entry.created_at,
+                "refreshed_at": entry.refreshed_at,
+                "query": entry.text,
+            }
+            for one in executor.trace.prompts:
+                prompt, compiled = one.prepared.prompt, one.prepared.choice.reused_tokens
+                row["rows"] = len(prompt.segments)
+                row["tokens"] = prompt.tokens
+                row["compiled_tokens"] = compiled
+                if one.prepared.choice.form == "ACTIVATION":
+                    row["freshness"] = compiled / prompt.tokens
+            rows.append(row)
+        return self._table_of(rows, VIEW_COLUMNS)
+
+    def _table_of(self, rows: list[dict[str, Any]], types: dict[str, str]) -> Result:
+        return self._table({name: [row[name] for row in rows] for name in types}, types)
+
+    def _table(self, columns: dict[str, list[Any]], types: dict[str, str]) -> Result:
+        import pyarrow as pa
+
+        from memql.engine.result import Column
+
+        kinds = {
+            "VARCHAR": pa.string(),
+            "BIGINT": pa.int64(),
+            "BOOLEAN": pa.bool_(),
+            "DOUBLE": pa.float64(),
+            "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", tz="UTC"),
+        }
+        table = pa.table({name: pa.array(columns[name], kinds[types[name]]) for name in types})
+        shown = tuple(Column(name, kind) for name, kind in types.items())
+        return Result(shown, rows=rescanned(self._store, table, shown))
+
+    # -- transactions -------------------------------------------------------------------------
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether BEGIN was given and neither COMMIT nor ROLLBACK."""
+        return self._transaction.active
+
+    def begin(self) -> None:
+        """Begin a transaction.
+
+        Raises:
+            ProgrammingError: one is open.
+        """
+        with self._lock:
+            self._check_open()
+            if self._transaction.active:
+                raise ProgrammingError("a transaction is open already")
+            self._transaction.begin(explicit=True, write=True)
+
+    def commit(self) -> None:
+        """Commit the open transaction; without one nothing happens."""
+        with self._lock:
+            self._check_open()
+            if self._transaction.active:
+                self._transaction.commit(self._context("").owner)
+
+    def rollback(self) -> None:
+        """Undo the open transaction; without one nothing happens."""
+        with self._lock:
+            self._check_open()
+            if self._transaction.active:
+                self._transaction.rollback()
+
+    def interrupt(self) -> None:
+        """Stop the statement that another thread runs on this session."""
+        self._cancel.set()
+        self._cursor.interrupt()
+
+    def close(self) -> None:
+        """Undo an open transaction and give up the store."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._transaction.active:
+                self._transaction.rollback()
+            self._closed = True
+            self._cursor.close()
+            self._store.close()
+
+    # -- derived forms ------------------------------------------------------------------------
+
+    def prefix_of(self, made: Materialized, room_tokens: int) -> Prefix:
+        """Return a fresh prefix with a materialized activation in it.
+
+        What is no longer stored is computed again from its token ids.
+
+        Args:
+            made: an activation that this session materialized.
+            room_tokens: room to leave behind it.
+        """
+        from memql.engine.model.runtime import load_runtime
+        from memql.engine.reuse import load_chain
+        from memql.storage.nodes import DamagedNode, NodeGone
+
+        with self._lock:
+            self._check_open()
+            runtime = load_runtime(made.spec)
+            prefix = runtime.prefix(made.tokens + room_tokens)
+            if made.key is not None:
+                try:
+                    load_chain(bytes.fromhex(made.key), prefix, self._store)
+                except DamagedNode as damage:
+                    self._store.activations.quarantine(damage.node_id, damage.message)
+                    prefix.truncate(0)
+                except NodeGone:
+                    prefix.truncate(0)
+            if prefix.tokens == 0:
+                runtime.extend(prefix, list(made.token_ids))
+            return prefix
+
+    # -- parts --------------------------------------------------------------------------------
+
+    def _context(self, text: str) -> StatementContext:
+        return StatementContext(
+            self._user, datetime.now(UTC), text, cancel=self._cancel, progress=self.progress
+        )
+
+    def _views(self, context: StatementContext) -> ViewCatalog:
+        return ViewCatalog(self._cursor, context, self._parse)
+
+    def _optimized(
+        self, tree: exp.Query | syntax.Materialize, context: StatementContext, values: dict[str, Any]
+    ) -> Optimized:
+        return optimize(QueryBinder(context, self._views(context), values).bind(tree))
+
+    def _executor(
+        self, cursor: duckdb.DuckDBPyConnection, context: StatementContext, values: dict[str, Any]
+    ) -> Executor:
+        return Executor(self._store, cursor, self._models, self._segments, context, values)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InterfaceError("the connection is closed", hint="open another: memql.connect(...)")
+
+
+MODEL_COLUMNS = {
+    "name": "VARCHAR",
+    "source": "VARCHAR",
+    "architecture": "VARCHAR",
+    "dtype": "VARCHAR",
+    "device": "VARCHAR",
+    "layers": "BIGINT",
+    "context_tokens": "BIGINT",
+    "bytes_per_token": "BIGINT",
+    "activation": "BOOLEAN",
+}
+
+VIEW_COLUMNS = {
+    "name": "VARCHAR",
+    "owner": "VARCHAR",
+    "form": "VARCHAR",
+    "model": "VARCHAR",
+    "refresh": "VARCHAR",
+    "rows": "BIGINT",
+    "tokens": "BIGINT",
+    "compiled_tokens": "BIGINT",
+    "freshness": "DOUBLE",
+    "created_at": "TIMESTAMP WITH TIME ZONE",
+    "refreshed_at": "TIMESTAMP WITH TIME ZONE",
+    "query": "VARCHAR",
+}

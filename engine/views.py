@@ -1,0 +1,168 @@
+"""Materialized views: named queries whose derived form is computed ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.engine.bind.sources import MEMORIES, ViewDefinition
+from memql.engine.context import StatementContext
+from memql.engine.names import position, unknown
+from memql.errors import ProgrammingError
+
+if TYPE_CHECKING:
+    import duckdb
+
+Parse = Callable[[str], exp.Expr]
+
+
+@dataclass(frozen=True)
+class ViewEntry:
+    """A view as the catalog holds it; ``text`` is its query with the MATERIALIZE clause."""
+
+    name: str
+    owner: str
+    text: str
+    form: str
+    model: str | None
+    refresh: str
+    created_at: datetime
+    refreshed_at: datetime | None
+
+
+class ViewCatalog:
+    """The views that one user may name: the user's own; all of them for the administrator.
+
+    Args:
+        cursor: the session's cursor; DDL belongs to its transaction.
+        context: the statement.
+        parse: text to tree; stored views are kept as text.
+    """
+
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, context: StatementContext, parse: Parse
+    ) -> None:
+        self._cursor = cursor
+        self._context = context
+        self._parse = parse
+
+    def entries(self) -> list[ViewEntry]:
+        """Return the views by name."""
+        rows = self._cursor.execute(
+            'SELECT "name", "owner", "text", "form", "model", "refresh", "created_at", '
+            '"refreshed_at" FROM "_memql"."views" WHERE $everybody OR "owner" = $owner '
+            'ORDER BY "name", "owner"',
+            {"everybody": self._context.user is None, "owner": self._context.owner},
+        ).fetchall()
+        return [ViewEntry(*row) for row in rows]
+
+    def names(self) -> Sequence[str]:
+        """Return the names of all views that the user may name."""
+        return [entry.name for entry in self.entries()]
+
+    def find(self, name: str) -> ViewDefinition | None:
+        """Return a view by name: the user's own before another's."""
+        entry = self.entry(name)
+        return None if entry is None else self.definition(entry)
+
+    def entry(self, name: str) -> ViewEntry | None:
+        """Return the catalog's entry of a view, or None.
+
+        Raises:
+            ProgrammingError: the administrator named a view that several users have.
+        """
+        named = [entry for entry in self.entries() if entry.name.lower() == name.lower()]
+        own = [entry for entry in named if entry.owner == self._context.owner]
+        if own:
+            return own[0]
+        if len(named) > 1:
+            owners = ", ".join(entry.owner for entry in named)
+            raise ProgrammingError(
+                f"several users have a view {name}: {owners}",
+                hint="connect as one of them",
+            )
+        return named[0] if named else None
+
+    def required(self, node: exp.Expr) -> ViewEntry:
+        """Return the entry of the view that ``node`` names.
+
+        Raises:
+            ProgrammingError: there is none, with the nearest name.
+        """
+        entry = self.entry(node.name)
+        if entry is None:
+            raise unknown("materialized view", node.name, self.names(), self._context, node)
+        return entry
+
+    def definition(self, entry: ViewEntry) -> ViewDefinition:
+        """Return a view as the binder needs it."""
+        tree = _parsed(entry.text, self._parse)
+        query = tree.this if isinstance(tree, syntax.Materialize) else tree
+        return ViewDefinition(entry.name, entry.owner, query, entry.form, entry.model)
+
+    def add(self, entry: ViewEntry, *, replace: bool, exists: bool, node: exp.Expr) -> bool:
+        """Add a view; tell whether it was added.
+
+        Raises:
+            ProgrammingError: the name is taken.
+        """
+        if entry.name.lower() == MEMORIES:
+            raise ProgrammingError("a view cannot be called memories")
+        old = [
+            one
+            for one in self.entries()
+            if one.name.lower() == entry.name.lower() and one.owner == entry.owner
+        ]
+        if old and exists and not replace:
+            return False
+        if old and not replace:
+            raise ProgrammingError(
+                f"the materialized view {entry.name} exists already",
+                hint="CREATE OR REPLACE MATERIALIZED VIEW replaces it",
+                position=position(self._context.text, node),
+                statement=self._context.text,
+            )
+        for one in old:
+            self.remove(one)
+        self._cursor.execute(
+            'INSERT INTO "_memql"."views" ("name", "owner", "text", "form", "model", "refresh", '
+            '"created_at", "refreshed_at") VALUES ($name, $owner, $text, $form, $model, $refresh, '
+            "$created_at, $refreshed_at)",
+            {
+                "name": entry.name,
+                "owner": entry.owner,
+                "text": entry.text,
+                "form": entry.form,
+                "model": entry.model,
+                "refresh": entry.refresh,
+                "created_at": entry.created_at,
+                "refreshed_at": entry.refreshed_at,
+            },
+        )
+        return True
+
+    def remove(self, entry: ViewEntry) -> None:
+        """Remove a view; what was compiled for it stays until it is evicted."""
+        self._cursor.execute(
+            'DELETE FROM "_memql"."views" WHERE "name" = $name AND "owner" = $owner',
+            {"name": entry.name, "owner": entry.owner},
+        )
+
+    def refreshed(self, entry: ViewEntry) -> None:
+        """Note that the view was compiled now."""
+        self._cursor.execute(
+            'UPDATE "_memql"."views" SET "refreshed_at" = $now '
+            'WHERE "name" = $name AND "owner" = $owner',
+            {"now": self._context.now, "name": entry.name, "owner": entry.owner},
+        )
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, parse: Parse) -> exp.Expr:
+    return parse(text)

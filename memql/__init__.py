@@ -1,0 +1,65 @@
+"""MemQL: a database for what an AI remembers.
+
+>>> import memql
+>>> con = memql.connect(":memory:")
+>>> _ = con.execute("INSERT INTO memories (content) VALUES ('Alice lives in Lisbon.')")
+>>> con.execute("SELECT content FROM memories").fetchall()
+[('Alice lives in Lisbon.',)]
+"""
+
+from __future__ import annotations
+
+from memql.connection import Connection, Cursor, connect
+from memql.errors import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InterfaceError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+    Warning,
+)
+from memql.values import Activation, Answer, Prompt
+
+apilevel = "2.0"
+"""PEP 249."""
+
+threadsafety = 2
+"""Threads may share the module and connections: a connection runs one statement at a time."""
+
+paramstyle = "qmark"
+"""``?``; ``$name`` works too."""
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Activation",
+    "Answer",
+    "Connection",
+    "Cursor",
+    "DataError",
+    "DatabaseError",
+    "Error",
+    "IntegrityError",
+    "InterfaceError",
+    "InternalError",
+    "NotSupportedError",
+    "OperationalError",
+    "ProgrammingError",
+    "Prompt",
+    "Warning",
+    "apilevel",
+    "connect",
+    "paramstyle",
+    "threadsafety",
+]
+
+
+def load_ipython_extension(shell: object) -> None:
+    """Load the magics: ``%load_ext memql``."""
+    from memql.magics import load
+
+    load(shell)

@@ -1,0 +1,212 @@
+"""Text to one statement's tree, with errors that name the place and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+
+from memql import dialect
+from memql.engine import syntax
+from memql.errors import NotSupportedError, Position, ProgrammingError
+
+MAX_STATEMENT_BYTES = 64 * 1024
+MAX_STATEMENT_TOKENS = 20_000
+# Python's own recursion limit is the real one; this stops a text before it can reach it.
+MAX_STATEMENT_DEPTH = 60
+
+# Words that a mistyped word behind them, or in their place, is compared with.
+_KEYWORDS = (
+    "SELECT FROM WHERE GROUP ORDER HAVING LIMIT OFFSET QUALIFY WINDOW JOIN UNION INTERSECT EXCEPT "
+    "MATERIALIZE INSERT INTO VALUES UPDATE SET DELETE CREATE DROP REFRESH MATERIALIZED VIEW MODEL "
+    "EXPLAIN ANALYZE SHOW BEGIN COMMIT ROLLBACK WITH"
+).split()
+
+_STATEMENTS = (
+    exp.Query,
+    exp.Insert,
+    exp.Update,
+    exp.Delete,
+    exp.Transaction,
+    exp.Commit,
+    exp.Rollback,
+    syntax.Materialize,
+    syntax.CreateMaterializedView,
+    syntax.RefreshMaterializedView,
+    syntax.DropMaterializedView,
+    syntax.CreateModel,
+    syntax.DropModel,
+    syntax.Explain,
+    syntax.ShowCatalog,
+)
+
+# sqlglot logs what it falls back on; MemQL refuses those statements with an error of its own.
+logging.getLogger("sqlglot").setLevel(logging.ERROR)
+
+
+def parse(text: str) -> exp.Expr:
+    """Return the tree of the one statement in ``text``.
+
+    Args:
+        text: a MemQL statement, with or without a closing semicolon.
+
+    Raises:
+        ProgrammingError: the text is no statement, or more than one, or too large.
+        NotSupportedError: a statement that MemQL does not run.
+
+    >>> type(parse("SELECT content FROM memories MATERIALIZE AS PLAINTEXT")).__name__
+    'Materialize'
+    """
+    _check_size(text)
+    try:
+        statements = [node for node in sqlglot.parse(text, read=dialect.MemQL) if node is not None]
+    except ParseError as error:
+        raise _syntax_error(error, text) from None
+    except TokenError as error:
+        raise _token_error(error, text) from None
+    except SqlglotError as error:
+        raise ProgrammingError(f"syntax error: {error}", statement=text) from None
+    except RecursionError:
+        raise ProgrammingError(
+            "syntax error: the statement is nested too deeply",
+            hint="split it with WITH (common table expressions)",
+        ) from None
+    if not statements:
+        raise ProgrammingError("syntax error: the statement is empty")
+    if len(statements) > 1:
+        raise ProgrammingError(
+            f"expected one statement, found {len(statements)}",
+            hint="execute them one by one",
+        )
+    statement = statements[0]
+    _check_kind(statement)
+    return statement
+
+
+def position_of(text: str, offset: int) -> Position:
+    """Return the line and column of a character of ``text``.
+
+    >>> position_of("SELECT\\n  x", 9)
+    Position(line=2, column=3)
+    """
+    before = text[:offset]
+    return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
+
+
+def _check_size(text: str) -> None:
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_STATEMENT_BYTES:
+        raise ProgrammingError(
+            f"the statement has {size:,} bytes; at most {MAX_STATEMENT_BYTES:,} are accepted",
+            hint="pass long values as parameters (? or $name)",
+        )
+    if "\x00" in text:
+        raise ProgrammingError("syntax error: the statement holds a NUL character")
+    try:
+        tokens = dialect.MemQL().tokenize(text)
+    except TokenError as error:
+        raise _token_error(error, text) from None
+    if len(tokens) > MAX_STATEMENT_TOKENS:
+        raise ProgrammingError(
+            f"the statement has {len(tokens):,} words and signs; "
+            f"at most {MAX_STATEMENT_TOKENS:,} are accepted"
+        )
+    depth = 0
+    for token in tokens:
+        if token.text in ("(", "[", "{"):
+            depth += 1
+            if depth > MAX_STATEMENT_DEPTH:
+                raise ProgrammingError(
+                    f"syntax error: nested deeper than {MAX_STATEMENT_DEPTH} brackets",
+                    hint="split it with WITH (common table expressions)",
+                    position=position_of(text, token.start),
+                    statement=text,
+                )
+        elif token.text in (")", "]", "}"):
+            depth -= 1
+
+
+def _check_kind(statement: exp.Expr) -> None:
+    if not isinstance(statement, _STATEMENTS):
+        kind = statement.key.upper()
+        if isinstance(statement, exp.Create | exp.Drop | exp.Alter):
+            kind += f" {statement.args.get('kind') or ''}".rstrip()
+        elif isinstance(statement, exp.Condition | exp.Alias | exp.Func):
+            raise ProgrammingError(
+                "syntax error: expected a statement, found an expression",
+                hint=f"SELECT {statement.sql(dialect=dialect.MemQL)}",
+            )
+        raise NotSupportedError(f"MemQL does not run {kind} statements")
+    inner = statement.this if isinstance(statement, syntax.Explain) else statement
+    if isinstance(statement, syntax.Explain):
+        _check_kind(inner)
+    if isinstance(inner, syntax.CreateMaterializedView):
+        inner = inner.expression
+    for node in inner.find_all(syntax.Materialize):
+        if node is not inner:
+            raise ProgrammingError(
+                "MATERIALIZE is the last clause of a top-level query, not of a part of it"
+            )
+    if any(statement.find_all(exp.Command)):
+        raise ProgrammingError("syntax error: a part of the statement was not understood")
+
+
+def _syntax_error(error: ParseError, text: str) -> ProgrammingError:
+    detail = error.errors[0] if error.errors else {}
+    offset = min(int(detail.get("offset", 0)), len(text))
+    found = str(detail.get("found", ""))
+    before = str(detail.get("before", ""))
+    expected = _expected(str(detail.get("description") or error))
+    place = f"at '{found}'" if found else "at the end"
+    return ProgrammingError(
+        f"syntax error {place}: {expected}",
+        hint=_did_you_mean(found, before),
+        position=position_of(text, offset),
+        statement=text,
+    )
+
+
+def _expected(description: str) -> str:
+    """Say in MemQL's words what sqlglot's parser wanted."""
+    if "Unexpected token" in description:
+        return (
+            "expected a clause (WHERE, GROUP BY, ORDER BY, LIMIT, MATERIALIZE AS ...) "
+            "or the end of the statement"
+        )
+    if description.startswith("Expected table name"):
+        return "expected a table name"
+    if description.startswith("Expecting "):
+        return "expected " + description.removeprefix("Expecting ")
+    if description.startswith("Required keyword"):
+        return "expected an expression here"
+    return description
+
+
+def _did_you_mean(found: str, before: str) -> str | None:
+    for word in (found.upper(), before.upper()):
+        if not word or word in _KEYWORDS:
+            continue
+        forms = difflib.get_close_matches(word, (*_KEYWORDS, *syntax.FORMS), n=1, cutoff=0.7)
+        if forms:
+            return f"did you mean {forms[0]} instead of {word}?"
+    return None
+
+
+def _token_error(error: TokenError, text: str) -> ProgrammingError:
+    quote = next((sign for sign in ("'", '"') if text.count(sign) % 2), None)
+    if quote is not None:
+        offset = text.rfind(quote)
+        return ProgrammingError(
+            f"syntax error: expected a closing {quote}",
+            position=position_of(text, offset),
+            statement=text,
+        )
+    return ProgrammingError(
+        "syntax error: the text cannot be read as words and signs: "
+        + str(error).splitlines()[0].split(" (")[0],
+        position=position_of(text, len(text)),
+        statement=text,
+    )

@@ -1,0 +1,58 @@
+"""What DuckDB raises, in MemQL's errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memql.errors import (
+    DatabaseError,
+    DataError,
+    Error,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+)
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+def is_conflict(error: duckdb.Error) -> bool:
+    """Whether another transaction won a race for the same rows.
+
+    Args:
+        error: what DuckDB raised.
+    """
+    text = str(error)
+    # DuckDB reports its conflicts and "Current transaction is aborted" by the same class.
+    return type(error).__name__ == "TransactionException" and "aborted" not in text
+
+
+def translate(error: duckdb.Error, asked: str) -> Error:
+    """The error of MemQL that stands for an error of DuckDB.
+
+    Args:
+        error: what DuckDB raised.
+        asked: what MemQL was doing, such as "insert 3 memories".
+    """
+    import duckdb
+
+    found = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, duckdb.TransactionException):
+        if is_conflict(error):
+            return OperationalError(
+                f"cannot {asked}: another transaction changed the same rows ({found})",
+                hint="The transaction was rolled back and nothing of it is kept: run it again.",
+            )
+        return OperationalError(
+            f"cannot {asked}: {found}", hint="An error ended the transaction: ROLLBACK it."
+        )
+    if isinstance(error, duckdb.IntegrityError):
+        return IntegrityError(f"cannot {asked}: {found}")
+    if isinstance(error, duckdb.DataError):
+        return DataError(f"cannot {asked}: {found}")
+    if isinstance(error, duckdb.InternalError):
+        return InternalError(f"cannot {asked}: {found}", hint="Close the store and open it again.")
+    if isinstance(error, duckdb.OperationalError):
+        return OperationalError(f"cannot {asked}: {found}")
+    return DatabaseError(f"cannot {asked}: {found}")

@@ -1,0 +1,292 @@
+"""The store: a folder with a DuckDB catalog and Lance datasets, opened by one process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memql.errors import InterfaceError, InternalError, OperationalError
+from memql.storage import durable
+from memql.storage.lock import FILE_NAME, StoreLock
+from memql.storage.schema import migrate
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from memql.storage.activations import Activations
+
+MEMORY = ":memory:"
+CATALOG = "catalog.duckdb"
+_NEW_CATALOG = "catalog.new.duckdb"
+
+# A second wall behind the engine's allow-lists: no files, no network, no extensions. What it
+# leaves open (COPY over its own file, for one) the engine keeps out.
+_CONFIG: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+}
+
+_open_stores: dict[str, Store] = {}
+_registry = threading.Lock()
+
+
+class Store:
+    """One opened store, shared by all of the process that open the same folder.
+
+    Get one from `Store.open`. Each session and each thread takes a cursor of its own; the
+    store's own methods may be called from any thread.
+
+    Args:
+        name: what the user called it, made absolute, or ":memory:".
+        folder: where its files are; None for a store in memory.
+    """
+
+    def __init__(self, name: str, folder: Path | None) -> None:
+        self.name = name
+        self.commit_lock = threading.RLock()
+        self._holders = 1
+        self._closed = False
+        self._pid = os.getpid()
+        self._committing = False
+        self._last_commit = 0
+        self._last_commit_micros = 0
+        self._activations: Activations | None = None
+        self._opening = threading.Lock()
+        self._temporary: weakref.finalize[[str, bool], Store] | None = None
+        self._folder = folder
+        self._lock = None if folder is None else StoreLock(folder)
+        try:
+            self._connection = _connect(name, folder)
+            try:
+                migrate(self._connection, name)
+                self._connection.execute("SET lock_configuration = true")
+                self.reread_commits()
+                self._recover()
+            except BaseException:
+                self._connection.close()
+                raise
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Store:
+        """Open a store; a missing or empty folder is made into one.
+
+        Opening the same folder again in this process gives the same store, which closes when
+        each opening has been closed. ":memory:" is a new store each time.
+
+        Args:
+            path: the store's folder, or ":memory:".
+
+        Raises:
+            OperationalError: another process has it open, it is not a store, it is damaged, or
+                it is of a newer format.
+        """
+        if os.fspath(path) == MEMORY:
+            return cls(MEMORY, None)
+        folder = Path(os.path.realpath(path))
+        with _registry:
+            store = _open_stores.get(str(folder))
+            if store is not None and store._pid == os.getpid():
+                store._holders += 1
+                return store
+            _make_folder(folder)
+            store = cls(str(folder), folder)
+            _open_stores[str(folder)] = store
+            return store
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the store's files; for a store in memory one that `close` removes."""
+        with self._opening:
+            if self._folder is None:
+                made = tempfile.mkdtemp(prefix="memql-")
+                self._temporary = weakref.finalize(self, shutil.rmtree, made, True)
+                self._folder = Path(made)
+            return self._folder
+
+    @property
+    def durable(self) -> bool:
+        """Whether the store outlives the process."""
+        return self._lock is not None
+
+    @property
+    def activations(self) -> Activations:
+        """The nodes of the activation tree."""
+        from memql.storage.activations import Activations
+
+        folder = self.folder
+        with self._opening:
+            if self._activations is None:
+                self._activations = Activations(self, folder)
+            return self._activations
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A new cursor of the catalog, for one session or thread.
+
+        Raises:
+            InterfaceError: the store is closed, or was opened before this process was forked.
+        """
+        if self._closed:
+            raise InterfaceError(f"the store {self.name} is closed", hint="Open it again.")
+        if self._pid != os.getpid():
+            raise InterfaceError(
+                f"the store {self.name} was opened by pid {self._pid}, before a fork",
+                hint="Open a store after forking, in the process that uses it.",
+            )
+        return self._connection.cursor()
+
+    def close(self) -> None:
+        """Give up one opening; the last one closes the files and lets other processes in."""
+        with _registry:
+            if self._closed:
+                return
+            self._holders -= 1
+            if self._holders:
+                return
+            self._closed = True
+            if _open_stores.get(self.name) is self:
+                del _open_stores[self.name]
+            # A commit under way in another thread ends first.
+            with self.commit_lock:
+                self._connection.close()
+            if self._temporary is not None:
+                self._temporary()
+            if self._lock is not None:
+                self._lock.release()
+
+    def begin_commit(self) -> int:
+        """Take the commit lock and the next commit number; `end_commit` gives the lock back.
+
+        Raises:
+            InternalError: this thread is in the middle of another commit.
+        """
+        self.commit_lock.acquire()
+        if self._committing:
+            # The lock is reentrant for publishing inside a statement; a number is not.
+            self.commit_lock.release()
+            raise InternalError("a write statement began inside another write statement")
+        self._committing = True
+        return self._last_commit + 1
+
+    def end_commit(self) -> None:
+        """Give back the commit lock, whatever became of the number."""
+        self._committing = False
+        self.commit_lock.release()
+
+    def committed(self, number: int) -> None:
+        """Note that a commit is durable.
+
+        Args:
+            number: its number; the caller holds the commit lock.
+        """
+        self._last_commit = number
+
+    @property
+    def last_commit(self) -> int:
+        """The number of the newest commit; 0 before the first."""
+        return self._last_commit
+
+    def commit_time_micros(self) -> int:
+        """The time for the next commit, microseconds since 1970.
+
+        It is never before that of the last commit: AT (TIMESTAMP) reads commit times in the
+        order of their numbers, also after the clock was set back.
+        """
+        self._last_commit_micros = max(time.time_ns() // 1000, self._last_commit_micros)
+        return self._last_commit_micros
+
+    def reread_commits(self) -> None:
+        """Learn from the catalog which commit was the last."""
+        cursor = self._connection.cursor()
+        found = cursor.execute(
+            'SELECT coalesce(max(number), 0), coalesce(epoch_us(max("at")), 0) FROM _memql.commits'
+        ).fetchone()
+        self._last_commit, self._last_commit_micros = found or (0, 0)
+
+    def _recover(self) -> None:
+        unfinished = self._connection.execute(
+            "SELECT EXISTS (FROM _memql.intents) OR EXISTS (FROM _memql.tombstones)"
+        ).fetchone()
+        if unfinished == (True,):
+            self.activations.recover()
+
+
+def _make_folder(folder: Path) -> None:
+    hint = "Give the folder of a store, or a new or empty folder to make one."
+    if not folder.exists():
+        if not folder.parent.is_dir():
+            raise OperationalError(
+                f"cannot make the store {folder}: there is no folder {folder.parent}",
+                hint="Make that folder first, or check the path.",
+            )
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OperationalError(f"cannot make the store {folder}: {error.strerror}") from error
+        durable.sync_folder(folder.parent)
+    if not folder.is_dir():
+        raise OperationalError(f"{folder} is not a MemQL store: it is a file", hint=hint)
+    try:
+        names = set(os.listdir(folder))
+    except OSError as error:
+        raise OperationalError(f"cannot open the store {folder}: {error.strerror}") from error
+    # A crash while the store was made leaves these behind.
+    unfinished = {FILE_NAME, _NEW_CATALOG, f"{_NEW_CATALOG}.wal"}
+    if CATALOG not in names and names - unfinished:
+        raise OperationalError(
+            f"{folder} is not a MemQL store: it holds {len(names)} files or folders, "
+            f"but no {CATALOG}",
+            hint=hint,
+        )
+
+
+def _connect(name: str, folder: Path | None) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    if folder is None:
+        connection = duckdb.connect(MEMORY, config=_CONFIG)
+    else:
+        if not (folder / CATALOG).exists():
+            _make_catalog(folder)
+        try:
+            connection = duckdb.connect(str(folder / CATALOG), config=_CONFIG)
+        except duckdb.Error as error:
+            found = str(error).strip().splitlines()[0]
+            if "Could not set lock" in found:
+                raise OperationalError(
+                    f"the catalog of the store {name} is opened by another program: {found}",
+                    hint="Close the program that has catalog.duckdb open.",
+                ) from error
+            raise OperationalError(
+                f"the store {name} is damaged: its catalog.duckdb cannot be opened: {found}",
+                hint="Restore the folder from a copy.",
+            ) from error
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")
+    return connection
+
+
+def _make_catalog(folder: Path) -> None:
+    """Make an empty catalog under another name first, so that no crash leaves half of one."""
+    import duckdb
+
+    new = folder / _NEW_CATALOG
+    new.unlink(missing_ok=True)
+    Path(f"{new}.wal").unlink(missing_ok=True)
+    try:
+        duckdb.connect(str(new), config=_CONFIG).close()
+        durable.sync_file(new)
+        os.replace(new, folder / CATALOG)
+        durable.sync_folder(folder)
+    except (duckdb.Error, OSError) as error:
+        raise OperationalError(f"cannot make the store {folder}: {error}") from error

@@ -1,0 +1,218 @@
+"""Prefixes: to bytes and back bitwise, unchanged by use, and to transformers' own cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from memql.engine.model.prefix import Prefix
+from memql.engine.model.runtime import Runtime, load_runtime
+from memql.engine.model.spec import ModelSpec
+from memql.errors import InternalError, NotSupportedError, OperationalError
+
+SpecOf = Callable[[str], ModelSpec]
+Payload = list[tuple[memoryview, memoryview]]
+
+
+@pytest.fixture
+def runtime(spec_of: SpecOf) -> Runtime:
+    return load_runtime(spec_of("llama"))
+
+
+def filled(runtime: Runtime, ids: list[int], capacity_tokens: int = 100) -> Prefix:
+    prefix = runtime.prefix(capacity_tokens)
+    runtime.extend(prefix, ids)
+    return prefix
+
+
+def as_bytes(payload: Payload) -> list[tuple[bytes, bytes]]:
+    return [(bytes(keys), bytes(values)) for keys, values in payload]
+
+
+def read_only(payload: Payload) -> Iterator[tuple[memoryview, memoryview]]:
+    """Yield the layers as a store gives them: read-only bytes."""
+    for keys, values in payload:
+        yield memoryview(bytes(keys)), memoryview(bytes(values))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral_sliding"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_payload_round_trip_is_bitwise(
+    name: str, dtype: str, spec_of: SpecOf, random_ids: list[int]
+) -> None:
+    runtime = Runtime(replace(spec_of(name), dtype=dtype))
+    source = filled(runtime, random_ids[:30])
+    target = runtime.prefix(64)
+    target.load(20, 20, read_only(source.payload(0, 20)), dtype=dtype)
+    target.load(10, 10, read_only(source.payload(20, 30)), dtype=dtype)
+    assert target.tokens == 30
+    assert (
+        target.bytes
+        == source.bytes
+        == 30 * runtime.shapes[0].heads * 2 * 3 * 16 * (4 if dtype == "float32" else 2)
+    )
+    assert as_bytes(target.payload(0, 30)) == as_bytes(source.payload(0, 30))
+    # The same tokens in the same pieces: the very same logits.
+    assert torch.equal(
+        runtime.first_logits(target, random_ids[30:]), runtime.first_logits(source, random_ids[30:])
+    )
+
+
+def test_the_first_tokens_of_a_node_are_enough(runtime: Runtime, random_ids: list[int]) -> None:
+    source = filled(runtime, random_ids[:30])
+    target = runtime.prefix(30)
+    target.load(30, 12, read_only(source.payload(0, 30)))
+    assert target.tokens == 12
+    assert as_bytes(target.payload(0, 12)) == as_bytes(source.payload(0, 12))
+    # The negative control: other tokens have other bytes.
+    assert as_bytes(target.payload(0, 12)) != as_bytes(source.payload(1, 13))
+
+
+def test_payload_has_the_shapes_it_says(runtime: Runtime, random_ids: list[int]) -> None:
+    prefix = filled(runtime, random_ids[:9])
+    shapes = prefix.layer_shapes(2, 7)
+    assert shapes == [("full_attention", (2, 5, 16), (2, 5, 16))] * 3
+    for (keys, values), (_, key_shape, _) in zip(prefix.payload(2, 7), shapes, strict=True):
+        assert keys.nbytes == values.nbytes == 4 * key_shape[0] * key_shape[1] * key_shape[2]
+    with prefix.lent() as (cache, _):
+        stored = torch.frombuffer(prefix.payload(2, 7)[1][0], dtype=torch.float32)
+        layer: Any = cache.layers[1]
+        assert torch.equal(stored.view(2, 5, 16), layer.keys[0, :, 2:7])
+
+
+def test_payload_is_a_copy(runtime: Runtime, random_ids: list[int]) -> None:
+    prefix = filled(runtime, random_ids[:9], capacity_tokens=9)
+    payload = prefix.payload(0, 9)
+    before = as_bytes(payload)
+    prefix.truncate(0)
+    runtime.extend(prefix, random_ids[20:29])
+    assert as_bytes(payload) == before != as_bytes(prefix.payload(0, 9))
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral_sliding"])
+def test_use_does_not_change_what_is_stored(
+    name: str, spec_of: SpecOf, random_ids: list[int]
+) -> None:
+    runtime = load_runtime(spec_of(name))
+    prefix = filled(runtime, random_ids[:30])
+    before = as_bytes(prefix.payload(0, 30))
+    answers = [runtime.generate(prefix, random_ids[30:40], max_tokens=5).ids for _ in range(3)]
+    runtime.first_logits(prefix, random_ids[40:])
+    assert prefix.tokens == 30
+    assert as_bytes(prefix.payload(0, 30)) == before
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_truncate_then_extend_is_a_fresh_start(runtime: Runtime, random_ids: list[int]) -> None:
+    prefix = filled(runtime, random_ids[:30])
+    prefix.truncate(10)
+    runtime.extend(prefix, random_ids[40:50])
+    fresh = runtime.prefix(100)
+    runtime.extend(fresh, random_ids[:30])
+    fresh.truncate(10)
+    assert prefix.tokens == 20 and fresh.tokens == 10
+    assert as_bytes(prefix.payload(0, 10)) == as_bytes(fresh.payload(0, 10))
+    with pytest.raises(InternalError, match="a prefix of 20 tokens cannot be cut to 21"):
+        prefix.truncate(21)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral_sliding", "gemma2"])
+def test_to_cache_works_with_transformers_generate(
+    name: str, spec_of: SpecOf, random_ids: list[int]
+) -> None:
+    runtime = load_runtime(spec_of(name))
+    prefix = filled(runtime, random_ids[:30])
+    before = as_bytes(prefix.payload(0, 30))
+    ours = runtime.generate(prefix, random_ids[30:40], max_tokens=6)
+
+    def theirs(cache: object) -> list[int]:
+        ids = torch.tensor([random_ids[:40]])
+        model: Any = runtime.model
+        output = model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            past_key_values=cache,
+            max_new_tokens=6,
+            do_sample=False,
+        )
+        answer: list[int] = output[0, 40:].tolist()
+        return answer
+
+    assert theirs(prefix.to_cache())[: len(ours.ids)] == list(ours.ids)
+    # It was changed by that; a second one and the prefix were not.
+    cache = prefix.to_cache()
+    assert cache.get_seq_length() == 30
+    assert as_bytes(prefix.payload(0, 30)) == before
+    layer: Any
+    for layer in cache.layers:
+        layer.keys.zero_()
+        layer.values.zero_()
+    assert as_bytes(prefix.payload(0, 30)) == before
+
+
+def test_a_sliding_cache_needs_its_true_length(spec_of: SpecOf, random_ids: list[int]) -> None:
+    runtime = load_runtime(spec_of("mistral_sliding"))
+    prefix = filled(runtime, random_ids[:30])
+    want = runtime.first_logits(prefix, random_ids[30:31])
+
+    def difference(true_length: bool) -> float:
+        cache = prefix.to_cache()
+        layer: Any
+        for layer in cache.layers:
+            if not true_length:
+                layer.cumulative_length = layer.keys.shape[-2]
+        with torch.no_grad():
+            token = torch.tensor([random_ids[30:31]])
+            logits = runtime.model(input_ids=token, past_key_values=cache).logits[0, -1]
+        return float((logits - want).abs().max())
+
+    assert difference(true_length=True) <= 1e-4
+    assert difference(true_length=False) > 0.01  # the negative control
+
+
+def test_an_empty_prefix_gives_an_empty_cache(runtime: Runtime) -> None:
+    assert runtime.prefix(4).to_cache().get_seq_length() == 0
+
+
+def test_load_refuses_what_does_not_fit(runtime: Runtime, random_ids: list[int]) -> None:
+    payload = filled(runtime, random_ids[:10]).payload(0, 10)
+    target = runtime.prefix(12)
+
+    def attempt(kind: type[Exception], text: str, header: int, take: int, layers: Payload) -> None:
+        with pytest.raises(kind, match=text):
+            target.load(header, take, iter(layers))
+        assert target.tokens == 0
+
+    short = [(payload[0][0][:-4], payload[0][1]), *payload[1:]]
+    attempt(OperationalError, "layer 0's keys of a stored node are 1276 bytes", 10, 10, short)
+    attempt(OperationalError, "make 1408", 11, 10, payload)
+    attempt(OperationalError, "has 2 layers, this model 3", 10, 10, payload[:2])
+    attempt(OperationalError, "has 4 layers, this model 3", 10, 10, [*payload, payload[0]])
+    attempt(InternalError, "11 of 10 stored tokens", 10, 11, payload)
+    with pytest.raises(OperationalError, match="are bfloat16, this model's are float32"):
+        target.load(10, 10, iter(payload), dtype="bfloat16")
+    target.load(10, 10, iter(payload))
+    with pytest.raises(InternalError, match="10 of 10 stored tokens behind 10 do not fit"):
+        target.load(10, 10, iter(payload))
+    assert target.tokens == 10  # the negative control: what fits is loaded
+
+
+def test_a_cache_of_another_dtype_is_refused(runtime: Runtime) -> None:
+    with runtime.prefix(4).lent() as (cache, _):
+        half = torch.zeros(1, 2, 1, 16, dtype=torch.bfloat16)
+        with pytest.raises(InternalError, match="was given keys of torch.bfloat16"):
+            cache.update(half, half, 0)
+
+
+def test_states_with_one_end_are_not_stored(spec_of: SpecOf, random_ids: list[int]) -> None:
+    runtime = load_runtime(spec_of("lfm2"))
+    prefix = filled(runtime, random_ids[:10])
+    assert prefix.tokens == 10 and not prefix.stores_tokens
+    with pytest.raises(NotSupportedError, match="keeps no keys and values of single tokens"):
+        prefix.payload(0, 10)
+    with pytest.raises(NotSupportedError, match="cannot be stored"):
+        prefix.to_cache()

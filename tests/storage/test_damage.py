@@ -1,0 +1,218 @@
+"""Damaged bytes are noticed before use: Lance does not, so the digests must."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memql.storage import payload as payloads
+from memql.storage.activations import (
+    Activations,
+    DamagedNode,
+    LayerHeader,
+    NodeHeader,
+    NodeSlice,
+)
+from memql.storage.nodes import Node
+from memql.storage.store import Store
+from memql.storage.tensors import Row, Tensors
+
+Payload = list[tuple[bytes, bytes]]
+
+SHAPE = (2, 16, 16)  # 1 KiB of bfloat16 for each of K and V
+HEADER = NodeHeader("m", "bfloat16", 1, 16, (LayerHeader("full", SHAPE, SHAPE),) * 3)
+
+
+def _payload(seed: int) -> Payload:
+    source = random.Random(seed)
+    return [(source.randbytes(1024), source.randbytes(1024)) for _ in range(3)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with three nodes in a row."""
+    store = Store.open(tmp_path / "s")
+    for number in range(3):
+        parent = b"%d" % (number - 1) if number else None
+        assert store.activations.put(
+            HEADER, parent, 16 * number, [(b"%d" % number, 16)], [], _payload(number), "a"
+        )
+    store.close()
+    return tmp_path / "s"
+
+
+def _data_files(folder: Path) -> list[Path]:
+    return sorted((folder / "activations.lance" / "data").glob("*.lance"))
+
+
+def _check(folder: Path) -> list[str | None]:
+    """What is wrong with each node; a node that reads well has the bytes that were put."""
+    store = Store.open(folder)
+    # A new one each time: Lance keeps what it has read of a file's description.
+    activations = Activations(store, folder)
+    problems = []
+    for node, problem in activations.verify():
+        problems.append(problem)
+        if problem is None:
+            found = [(bytes(k), bytes(v)) for k, v in activations.read(node)]
+            assert found == _payload(node.id - 1)
+    store.close()
+    return problems
+
+
+def _flips(folder: Path, inside: bool, count: int) -> Iterator[Path]:
+    """Flip one bit after another, in payload bytes or around them; each is undone."""
+    source = random.Random(7)
+    for path in _data_files(folder):
+        whole = path.read_bytes()
+        spans = [
+            (whole.index(k + v), len(k + v))
+            for number in range(3)
+            for k, v in _payload(number)
+            if k + v in whole
+        ]
+        assert len(spans) == 3
+        end = max(at + size for at, size in spans)
+        for _ in range(count):
+            if inside:
+                start, size = source.choice(spans)
+                at = start + source.randrange(size)
+            else:
+                at = source.randrange(end, len(whole))
+            path.write_bytes(
+                whole[:at] + bytes([whole[at] ^ 1 << source.randrange(8)]) + whole[at + 1 :]
+            )
+            yield path
+        path.write_bytes(whole)
+
+
+def test_undamaged_nodes_pass(folder: Path) -> None:
+    assert _check(folder) == [None, None, None]
+
+
+def test_every_flipped_bit_of_a_payload_is_noticed(folder: Path) -> None:
+    flips = 0
+    kept_open = Store.open(folder)
+    for _ in _flips(folder, inside=True, count=8):
+        problems = _check(folder)
+        assert len([problem for problem in problems if problem is not None]) == 1
+        assert any("digest of layer" in (problem or "") for problem in problems)
+        flips += 1
+    assert flips == 24
+    kept_open.close()
+    assert _check(folder) == [None, None, None]
+
+
+def test_without_digests_flipped_bits_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unverified(
+        node: Node, header: bytes, layer: int, blob: bytes
+    ) -> tuple[memoryview, memoryview]:
+        return memoryview(blob)[:1024], memoryview(blob)[1024:]
+
+    monkeypatch.setattr(payloads, "verified", unverified)
+    wrong = 0
+    for _ in _flips(folder, inside=True, count=2):
+        with pytest.raises(AssertionError):
+            _check(folder)
+        wrong += 1
+    assert wrong == 6
+
+
+def test_flipped_bits_around_payloads_never_give_wrong_bytes(folder: Path) -> None:
+    noticed = 0
+    kept_open = Store.open(folder)
+    for _ in _flips(folder, inside=False, count=15):
+        noticed += any(_check(folder))  # which also compares what is read
+    assert noticed > 0
+    kept_open.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeroed", "missing", "swapped"])
+def test_other_damage_is_noticed(folder: Path, damage: str) -> None:
+    first, second, _ = _data_files(folder)
+    if damage == "cut":
+        first.write_bytes(first.read_bytes()[:1000])
+    elif damage == "zeroed":
+        first.write_bytes(bytes(first.stat().st_size))
+    elif damage == "missing":
+        first.unlink()
+    else:
+        kept = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(kept)
+    problems = _check(folder)
+    assert len([problem for problem in problems if problem]) == (2 if damage == "swapped" else 1)
+
+
+def test_a_lost_dataset_damages_its_nodes_only(folder: Path) -> None:
+    shutil.rmtree(folder / "activations.lance")
+    assert all(problem and "damaged" in problem for problem in _check(folder))
+
+
+def test_a_chain_names_the_node_that_is_damaged(folder: Path) -> None:
+    for path in _flips(folder, inside=True, count=1):
+        number = next(n for n in range(3) if path == _data_files(folder)[_file_of(folder, n)])
+        store = Store.open(folder)
+        chain = store.activations.chain(b"2")
+        with pytest.raises(DamagedNode) as damaged:
+            list(store.activations.read_chain(chain))
+        assert damaged.value.node_id == number + 1
+        store.activations.quarantine(damaged.value.node_id, damaged.value.message)
+        assert store.activations.find(b"2") is None
+        store.close()
+        break
+
+
+def _file_of(folder: Path, number: int) -> int:
+    """The data file of a node, told by a layer that the flip has not touched."""
+    for index, path in enumerate(_data_files(folder)):
+        whole = path.read_bytes()
+        if any(k in whole or v in whole for k, v in _payload(number)):
+            return index
+    raise AssertionError(number)
+
+
+def test_a_layer_stops_before_the_damage(folder: Path) -> None:
+    store = Store.open(folder)
+    link = store.activations.chain(b"0")[0]
+    digests = (*link.node.digests[:2], bytes(16))
+    odd = Node(1, None, 0, HEADER, link.node.bytes, digests)
+    layers = store.activations.read_chain([NodeSlice(odd, 16)])
+    assert bytes(next(layers)[0][0]) == _payload(0)[0][0]
+    next(layers)
+    with pytest.raises(DamagedNode, match="layer 2"):
+        next(layers)
+    store.close()
+
+
+def test_swapped_layers_and_shapes_are_noticed() -> None:
+    text = HEADER.to_json().encode()
+    blob = bytes(2048)
+    other = NodeHeader("m", "float16", 1, 16, HEADER.layers).to_json().encode()
+    digests = {
+        payloads.digest(text, 0, blob),
+        payloads.digest(text, 1, blob),
+        payloads.digest(other, 0, blob),
+        payloads.digest(text, 0, bytes(2047) + b"1"),
+    }
+    assert len(digests) == 4
+    assert NodeHeader.from_json(HEADER.to_json()) == HEADER
+
+
+def test_a_wrong_size_is_noticed_before_it_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = Tensors(folder / "activations.lance", False)
+    assert [len(blob) for blob in data.read([Row(0, 2048)])] == [2048]
+    with pytest.raises(Exception, match="cannot read 1 layers"):
+        data.read([Row(0, 2049)])
+    monkeypatch.setattr("memql.storage.tensors._PLANNED_BELOW_BYTES", 0)
+    assert [len(blob) for blob in data.read([Row(0, 2048)])] == [2048]
+    with pytest.raises(Exception, match="row 0 has 2048 bytes where 2049 were written"):
+        data.read([Row(0, 2049)])

@@ -1,0 +1,97 @@
+"""One process opens a store; others are told which one it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memql.errors import OperationalError
+from memql.storage.lock import StoreLock
+from memql.storage.store import Store
+
+_HOLD = """
+import sys
+from memql.storage.store import Store
+store = Store.open(sys.argv[1])
+print("open", flush=True)
+sys.stdin.read()
+store.close()
+"""
+
+_FORK = """
+import os, sys
+from memql.storage.store import Store
+store = Store.open(sys.argv[1])
+if os.fork() == 0:
+    print("forked", flush=True)
+    sys.stdin.read()
+os._exit(0)
+"""
+
+
+def _start(script: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", script, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_second_process_is_told_who_has_the_store(tmp_path: Path) -> None:
+    with _start(_HOLD, tmp_path / "s") as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        with pytest.raises(OperationalError) as refused:
+            Store.open(tmp_path / "s")
+        text = str(refused.value)
+        assert f"opened by another process: pid {holder.pid} on host {socket.gethostname()}" in text
+        assert "Close it there, or end that process." in text
+        # A refused opening must not have overwritten the holder's name.
+        with pytest.raises(OperationalError, match=f"pid {holder.pid} "):
+            Store.open(tmp_path / "s")
+        holder.communicate()
+    Store.open(tmp_path / "s").close()
+
+
+def test_a_store_opens_after_its_process_was_killed(tmp_path: Path) -> None:
+    with _start(_HOLD, tmp_path / "s") as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "open\n"
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        store = Store.open(tmp_path / "s")
+        store.close()
+
+
+def test_a_forked_child_does_not_keep_the_store_locked(tmp_path: Path) -> None:
+    with _start(_FORK, tmp_path / "s") as parent:
+        parent.wait()
+        assert parent.stdout is not None and parent.stdout.readline() == "forked\n"
+        # The child is alive: it waits for the end of its input.
+        Store.open(tmp_path / "s").close()
+        assert parent.stdin is not None
+        parent.stdin.close()
+
+
+def test_a_holder_without_a_name_is_still_a_holder(tmp_path: Path) -> None:
+    lock = StoreLock(tmp_path)
+    (tmp_path / "lock").write_text("")
+    with pytest.raises(OperationalError, match="its pid is not known yet"):
+        StoreLock(tmp_path)
+    lock.release()
+    again = StoreLock(tmp_path)
+    again.release()
+    again.release()
+
+
+def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(OperationalError, match="cannot be locked") as refused:
+        StoreLock(tmp_path)
+    assert "right to write" in str(refused.value)
+    assert os.listdir(tmp_path) == ["lock"]
