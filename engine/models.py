@@ -47,7 +47,9 @@ class Models:
         rows = self._cursor.execute(
             'SELECT "name", "path", "options" FROM "_memql"."models" ORDER BY "name"'
         ).fetchall()
-        created = [ModelEntry(name, path, json.loads(options or "{}")) for name, path, options in rows]
+        created = [
+            ModelEntry(name, path, json.loads(options or "{}")) for name, path, options in rows
+        ]
         return [ModelEntry(TINY, TINY, {}), *created]
 
     def spec(self, name: str | None, context: StatementContext) -> ModelSpec:

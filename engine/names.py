@@ -20,14 +20,14 @@ def quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most like ``name``, if any is like it at all.
+def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the known name that is most like ``name``, if any is at least ``cutoff`` like it.
 
     >>> nearest("contnt", ["content", "kind"])
     'content'
     """
     folded = {candidate.lower(): candidate for candidate in known}
-    matches = difflib.get_close_matches(name.lower(), sorted(folded), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(name.lower(), sorted(folded), n=1, cutoff=cutoff)
     return folded[matches[0]] if matches else None
 
 

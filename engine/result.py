@@ -84,8 +84,9 @@ def arrow_of(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
     with warnings.catch_warnings():
         # DuckDB 2 recommends relations, which run the statement again for every call.
         warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
-        fetch = getattr(cursor, "to_arrow_table", None) or cursor.fetch_arrow_table
-        return fetch()
+        # DuckDB 1.5 calls it fetch_arrow_table.
+        name = "to_arrow_table" if hasattr(cursor, "to_arrow_table") else "fetch_arrow_table"
+        return getattr(cursor, name)()
 
 
 def columns_of(cursor: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:

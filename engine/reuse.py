@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import LAYOUT, ModelSpec
@@ -156,9 +157,7 @@ def bring(
     ids = prompt.ids[found.tokens :]
     kept = not ids
     if ids:
-        runtime.extend(
-            prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel
-        )
+        runtime.extend(prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel)
         if choice.keep:
             kept = _keep(prompt, found, prefix, runtime.spec, store, context)
     return Brought(
@@ -233,7 +232,7 @@ def _keep(
     return match(prompt, store).segments == len(prompt.segments)
 
 
-def _lineage(prompt: Prompt, found: Match) -> Sequence[tuple[object, int]]:
+def _lineage(prompt: Prompt, found: Match) -> Sequence[tuple[UUID, int]]:
     """The (memory id, version) pairs of the segments that the new node holds.
 
     What its tokens took from the segments before it is named by the nodes that it continues: a

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, RLock
 from typing import TYPE_CHECKING, Any
@@ -19,14 +18,14 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
 from memql.engine.models import Models, summary
 from memql.engine.optimize import Optimized, optimize
-from memql.engine.plan import Materialize
 from memql.engine.result import Result, arrow_of
 from memql.engine.run.change import ChangeRunner, rescanned
 from memql.engine.run.executor import Executor, Materialized
-from memql.engine.run.explain import Operator, as_json, as_text, explain_plan
-from memql.engine.run.relation import print_sql, translate
+from memql.engine.run.explain import Operator, as_json, as_text, explain_plan, shown_sql
+from memql.engine.run.relation import translate
+from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
 from memql.engine.segments import Segments
-from memql.engine.views import ViewCatalog, ViewEntry
+from memql.engine.views import ViewCatalog
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
 from memql.storage.transaction import Transaction
@@ -126,7 +125,10 @@ class Session:
         return Result()
 
     def _query(
-        self, tree: exp.Query | syntax.Materialize, context: StatementContext, values: dict[str, Any]
+        self,
+        tree: exp.Query | syntax.Materialize,
+        context: StatementContext,
+        values: dict[str, Any],
     ) -> Result:
         optimized = self._optimized(tree, context, values)
         if not self._transaction.active:
@@ -147,9 +149,9 @@ class Session:
         plan = bind_change(tree, binder)
 
         def run() -> Result:
-            return ChangeRunner(
-                self._store, self._cursor, self._transaction, context, values
-            ).run(plan)
+            return ChangeRunner(self._store, self._cursor, self._transaction, context, values).run(
+                plan
+            )
 
         return self._in_transaction(run, context)
 
@@ -170,14 +172,13 @@ class Session:
 
     def _define(self, tree: exp.Expr, context: StatementContext, values: dict[str, Any]) -> Result:
         if isinstance(tree, syntax.CreateMaterializedView):
-            return self._create_view(tree, context, values)
-        if isinstance(tree, syntax.RefreshMaterializedView):
-            return self._refresh_view(self._views(context).required(tree.this), context)
-        if isinstance(tree, syntax.DropMaterializedView):
-            views = self._views(context)
-            if tree.args.get("exists") and views.entry(tree.this.name) is None:
-                return Result()
-            self._locked(lambda: views.remove(views.required(tree.this)), context)
+            if values:
+                raise ProgrammingError("a view is stored as text and cannot have parameters")
+            self._view_runner(context).create(tree)
+        elif isinstance(tree, syntax.RefreshMaterializedView):
+            self._view_runner(context).refresh(self._views(context).required(tree.this))
+        elif isinstance(tree, syntax.DropMaterializedView):
+            self._view_runner(context).drop(tree)
         elif isinstance(tree, syntax.CreateModel):
             source = tree.args["source"]
             path = values[source.name] if isinstance(source, exp.Placeholder) else source.name
@@ -224,86 +225,6 @@ class Session:
         except duckdb.Error as error:
             raise translate(error, context) from error
 
-    def _create_view(
-        self, tree: syntax.CreateMaterializedView, context: StatementContext, values: dict[str, Any]
-    ) -> Result:
-        if values:
-            raise ProgrammingError("a view is stored as text and cannot have parameters")
-        refresh = tree.args.get("refresh") or "ON DEMAND"
-        if refresh != "ON DEMAND":
-            raise NotSupportedError(
-                f"REFRESH {refresh} is not something that MemQL does yet",
-                hint="leave it out and use REFRESH MATERIALIZED VIEW",
-            )
-        definition = tree.expression
-        form, model = "AUTO", None
-        if isinstance(definition, syntax.Materialize):
-            form = definition.args["form"]
-            node = definition.args.get("model")
-            model = node.name if node is not None else None
-        if definition.find(syntax.Generate):
-            raise NotSupportedError(
-                "a view of generate is not possible: answers are not kept",
-                hint="CREATE MATERIALIZED VIEW v AS SELECT content FROM memories ...",
-            )
-        self._view_plan(definition, context)  # names and types are checked before it is stored
-        if model is not None:
-            self._models.spec(model, context)
-        entry = ViewEntry(
-            name=tree.this.name,
-            owner=context.owner,
-            text=self._write(definition),
-            form=form,
-            model=model,
-            refresh=refresh,
-            created_at=context.now,
-            refreshed_at=None,
-        )
-        views = self._views(context)
-        added = False
-
-        def add() -> None:
-            nonlocal added
-            added = views.add(
-                entry,
-                replace=bool(tree.args.get("replace")),
-                exists=bool(tree.args.get("exists")),
-                node=tree.this,
-            )
-            if added:
-                self._view_plan(definition, context)  # a replaced view may read itself now
-
-        self._locked(add, context)
-        if not added or tree.args.get("no_data"):
-            return Result()
-        try:
-            self._refresh_view(entry, context)
-        except BaseException:
-            # As in PostgreSQL: a view whose first computation fails is not there.
-            self._locked(lambda: views.remove(entry), context)
-            raise
-        return Result()
-
-    def _refresh_view(self, entry: ViewEntry, context: StatementContext) -> Result:
-        tree = self._parse(entry.text)
-        plan = self._view_plan(tree, context)
-        asked = plan.target
-        if asked.form == "AUTO":
-            # A view exists to be computed ahead; a model that cannot have activations gets text.
-            asked = replace(asked, form="ACTIVATION", view=entry.name)
-        executor = self._executor(self._cursor, context, {})
-        executor.materialize(replace(plan, target=asked))
-        views = self._views(context)
-        self._locked(lambda: views.refreshed(entry), context)
-        return Result()
-
-    def _view_plan(self, definition: exp.Expr, context: StatementContext) -> Materialize:
-        if not isinstance(definition, syntax.Materialize):
-            definition = syntax.Materialize(this=definition, form="AUTO")
-        plan = QueryBinder(context, self._views(context), {}).bind(definition)
-        assert isinstance(plan, Materialize)
-        return plan
-
     # -- looking ------------------------------------------------------------------------------
 
     def _explain(
@@ -318,7 +239,7 @@ class Session:
                     "EXPLAIN ANALYZE of a change is not possible: it would write",
                     hint="EXPLAIN shows its plan and writes nothing",
                 )
-            sql = print_sql(plan.relation.query)
+            sql = shown_sql(plan.relation.query)
             operator = Operator(inner.key.capitalize(), {"rows from": sql})
         elif isinstance(inner, exp.Query | syntax.Materialize):
             optimized = self._optimized(inner, context, values)
@@ -345,37 +266,7 @@ class Session:
     def _show(self, tree: syntax.ShowCatalog, context: StatementContext) -> Result:
         if tree.this == "MODELS":
             return self._table_of(summary(self._models.entries()), MODEL_COLUMNS)
-        rows = []
-        for entry in self._views(context).entries():
-            plan = self._view_plan(self._parse(entry.text), context)
-            if plan.target.form == "AUTO":
-                asked = replace(plan.target, form="ACTIVATION", view=entry.name)
-                plan = replace(plan, target=asked)
-            executor = self._executor(self._store.cursor(), context, {})
-            executor.prepare(plan)
-            row: dict[str, Any] = {
-                "name": entry.name,
-                "owner": entry.owner,
-                "form": entry.form,
-                "model": entry.model,
-                "refresh": entry.refresh,
-                "rows": 0,
-                "tokens": 0,
-                "compiled_tokens": 0,
-                "freshness": None,
-                "created_at": entry.created_at,
-                "refreshed_at": entry.refreshed_at,
-                "query": entry.text,
-            }
-            for one in executor.trace.prompts:
-                prompt, compiled = one.prepared.prompt, one.prepared.choice.reused_tokens
-                row["rows"] = len(prompt.segments)
-                row["tokens"] = prompt.tokens
-                row["compiled_tokens"] = compiled
-                if one.prepared.choice.form == "ACTIVATION":
-                    row["freshness"] = compiled / prompt.tokens
-            rows.append(row)
-        return self._table_of(rows, VIEW_COLUMNS)
+        return self._table_of(self._view_runner(context).summary(), VIEW_COLUMNS)
 
     def _table_of(self, rows: list[dict[str, Any]], types: dict[str, str]) -> Result:
         return self._table({name: [row[name] for row in rows] for name in types}, types)
@@ -486,8 +377,20 @@ class Session:
     def _views(self, context: StatementContext) -> ViewCatalog:
         return ViewCatalog(self._cursor, context, self._parse)
 
+    def _view_runner(self, context: StatementContext) -> ViewRunner:
+        return ViewRunner(
+            self._views(context),
+            self._executor(self._cursor, context, {}),
+            self._parse,
+            self._write,
+            lambda run: self._locked(run, context),
+        )
+
     def _optimized(
-        self, tree: exp.Query | syntax.Materialize, context: StatementContext, values: dict[str, Any]
+        self,
+        tree: exp.Query | syntax.Materialize,
+        context: StatementContext,
+        values: dict[str, Any],
     ) -> Optimized:
         return optimize(QueryBinder(context, self._views(context), values).bind(tree))
 
@@ -498,7 +401,9 @@ class Session:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InterfaceError("the connection is closed", hint="open another: memql.connect(...)")
+            raise InterfaceError(
+                "the connection is closed", hint="open another: memql.connect(...)"
+            )
 
 
 MODEL_COLUMNS = {
@@ -511,19 +416,4 @@ MODEL_COLUMNS = {
     "context_tokens": "BIGINT",
     "bytes_per_token": "BIGINT",
     "activation": "BOOLEAN",
-}
-
-VIEW_COLUMNS = {
-    "name": "VARCHAR",
-    "owner": "VARCHAR",
-    "form": "VARCHAR",
-    "model": "VARCHAR",
-    "refresh": "VARCHAR",
-    "rows": "BIGINT",
-    "tokens": "BIGINT",
-    "compiled_tokens": "BIGINT",
-    "freshness": "DOUBLE",
-    "created_at": "TIMESTAMP WITH TIME ZONE",
-    "refreshed_at": "TIMESTAMP WITH TIME ZONE",
-    "query": "VARCHAR",
 }

@@ -104,6 +104,7 @@ class ViewCatalog:
         """Return a view as the binder needs it."""
         tree = _parsed(entry.text, self._parse)
         query = tree.this if isinstance(tree, syntax.Materialize) else tree
+        assert isinstance(query, exp.Query)
         return ViewDefinition(entry.name, entry.owner, query, entry.form, entry.model)
 
     def add(self, entry: ViewEntry, *, replace: bool, exists: bool, node: exp.Expr) -> bool:

@@ -107,7 +107,9 @@ class Connection:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InterfaceError("the connection is closed", hint="open another: memql.connect(...)")
+            raise InterfaceError(
+                "the connection is closed", hint="open another: memql.connect(...)"
+            )
 
     def __enter__(self) -> Connection:
         self._check_open()
@@ -237,9 +239,7 @@ class Cursor:
     def _rows(self) -> Result:
         self._check_open()
         if self._result is None or not self._result.columns:
-            raise ProgrammingError(
-                "there are no rows to fetch", hint="execute a query first"
-            )
+            raise ProgrammingError("there are no rows to fetch", hint="execute a query first")
         return self._result
 
     def _drop_result(self) -> None:

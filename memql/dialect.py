@@ -10,8 +10,7 @@ from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ErrorLevel, ParseError
 from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.parsers.duckdb import DuckDBParser
-from sqlglot.tokenizer_core import Token
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from memql.engine import syntax
 
@@ -34,7 +33,11 @@ class MemQLParser(DuckDBParser):
                 if statement is not None:
                     return statement
                 self._retreat(index)
-        return self._parse_materialize(super()._parse_statement())
+        statement = self._parse_materialize(super()._parse_statement())
+        if isinstance(statement, syntax.Materialize) and statement.args.get("with_"):
+            # WITH belongs to the query that is materialized.
+            statement.this.set("with_", statement.args["with_"].pop())
+        return statement
 
     def _parse_create_memql(self) -> exp.Expr | None:
         replace = self._match_text_seq("OR", "REPLACE")

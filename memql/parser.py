@@ -187,7 +187,7 @@ def _expected(description: str) -> str:
 
 def _did_you_mean(found: str, before: str) -> str | None:
     for word in (found.upper(), before.upper()):
-        if not word or word in _KEYWORDS:
+        if not word or word in _KEYWORDS or word in syntax.FORMS:
             continue
         forms = difflib.get_close_matches(word, (*_KEYWORDS, *syntax.FORMS), n=1, cutoff=0.7)
         if forms:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from memql.errors import InternalError, ProgrammingError
+from memql.errors import Error, InternalError, ProgrammingError
 from memql.storage.failures import is_conflict, translate
 
 if TYPE_CHECKING:
@@ -104,7 +105,9 @@ class Transaction:
             raise
         self._active, self._explicit, self._dirty = True, explicit, write
 
-    def execute(self, sql: str, parameters: list[object] | dict[str, object], asked: str) -> None:
+    def execute(
+        self, sql: str, parameters: Sequence[object] | Mapping[str, object], asked: str
+    ) -> None:
         """Run a statement in this transaction, with DuckDB's errors turned into MemQL's.
 
         Args:
@@ -123,7 +126,7 @@ class Transaction:
         except duckdb.Error as error:
             raise self.failed(error, asked) from error
 
-    def failed(self, error: duckdb.Error, asked: str) -> Exception:
+    def failed(self, error: duckdb.Error, asked: str) -> Error:
         """The error to raise for one of DuckDB's; a conflict rolls the transaction back.
 
         Args:

@@ -107,12 +107,28 @@ def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
             statement=binder.context.text,
         )
     _check_columns(columns, nodes, binder)
+    _check_width(source, columns, binder)
     if "content" not in columns:
         raise ProgrammingError("INSERT INTO memories needs the column content")
     bound = binder.bind_relation(_checked(source, binder))
     return InsertPlan(
         Relation(_cast_columns(bound.query, columns)), columns, _returning(tree, binder)
     )
+
+
+def _check_width(source: exp.Query, columns: tuple[str, ...], binder: QueryBinder) -> None:
+    values = source.find(exp.Values)
+    if values is not None:
+        widths = {len(row.expressions) for row in values.expressions if isinstance(row, exp.Tuple)}
+    else:
+        found = output_columns(source, binder.views)
+        widths = set() if found is None else {len(found)}
+    for width in sorted(widths):
+        if width != len(columns):
+            raise ProgrammingError(
+                f"INSERT names {len(columns)} columns, its source gives {width}",
+                hint="columns: " + ", ".join(columns),
+            )
 
 
 def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
@@ -129,7 +145,9 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
             raise NotSupportedError("UPDATE assigns single columns: SET column = expression")
         columns.append(column.name.lower())
         names.append(column)
-        value = exp.cast(assignment.expression.copy(), _TYPES.get(columns[-1], "text"), dialect="duckdb")
+        value = exp.cast(
+            assignment.expression.copy(), _TYPES.get(columns[-1], "text"), dialect="duckdb"
+        )
         alias = f"new_{columns[-1]}"
         select = select.select(exp.alias_(value, alias, quoted=True), copy=False)
     _check_columns(columns, names, binder)
@@ -175,7 +193,9 @@ def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
     name = table.name if isinstance(table, exp.Table) else table.sql()
     view = binder.views.find(name)
     if view is not None:
-        raise ProgrammingError(f"{verb} cannot write the materialized view {view.name}: memories only")
+        raise ProgrammingError(
+            f"{verb} cannot write the materialized view {view.name}: memories only"
+        )
     raise unknown("table", name, [MEMORIES], binder.context, table)
 
 
@@ -204,10 +224,10 @@ def _checked(query: exp.Query, binder: QueryBinder) -> exp.Query:
 def _cast_columns(query: exp.Query, columns: tuple[str, ...]) -> exp.Query:
     """Wrap a query so that its columns have the names and types of memories."""
     names = ", ".join(quote(name) for name in columns)
-    casts = ", ".join(
-        f"CAST({quote(name)} AS {_TYPES[name]}) AS {quote(name)}" for name in columns
+    casts = ", ".join(f"CAST({quote(name)} AS {_TYPES[name]}) AS {quote(name)}" for name in columns)
+    wrapped: exp.Expr = exp.maybe_parse(
+        f"SELECT {casts} FROM (SELECT 1) AS _memql_new({names})", dialect="duckdb"
     )
-    wrapped = exp.maybe_parse(f"SELECT {casts} FROM (SELECT 1) AS _memql_new({names})", dialect="duckdb")
     assert isinstance(wrapped, exp.Select)
     inner = wrapped.find(exp.Subquery)
     assert inner is not None

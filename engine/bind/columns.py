@@ -1,4 +1,4 @@
-"""Column names checked against what is in scope, so that a wrong one names the nearest right one."""
+"""Column names checked against what is in scope: a wrong one names the nearest right one."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
     """
     for scope in traverse_scope(query):
         names = _names_in_reach(scope, views)
+        if isinstance(scope.expression, exp.Select):
+            for projection in scope.expression.expressions:
+                if isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
+                    _check_table(projection, scope, context)
         for column in scope.columns:
-            if isinstance(column.this, exp.Star):
-                _check_table(column, scope, context)
+            if isinstance(column.this, exp.Star) or _is_comprehension_variable(column):
                 continue
             if names is None:
                 continue
@@ -132,9 +135,7 @@ def _columns_of_scope(scope: Scope, views: Views) -> set[str] | None:
         names.update(column.lower() for column in columns)
     # DuckDB lets WHERE, GROUP BY and later projections use a projection's alias.
     names.update(
-        projection.alias.lower()
-        for projection in scope.expression.expressions
-        if projection.alias
+        projection.alias.lower() for projection in scope.expression.expressions if projection.alias
     )
     return names
 
@@ -150,6 +151,18 @@ def _names_in_reach(scope: Scope, views: Views) -> set[str] | None:
         names |= own
         current = current.parent
     return names
+
+
+def _is_comprehension_variable(column: exp.Column) -> bool:
+    """Tell whether a column is the x of ``[x + 1 FOR x IN list]``."""
+    node = column.parent
+    while node is not None:
+        if isinstance(node, exp.Comprehension):
+            variables = {variable.name.lower() for variable in node.expression.find_all(exp.Column)}
+            if (column.table or column.name).lower() in variables or column is node.expression:
+                return True
+        node = node.parent
+    return False
 
 
 def _tables(scope: Scope) -> Mapping[str, exp.Expr]:

@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.context import StatementContext
-from memql.engine.names import position, unknown
+from memql.engine.names import nearest, position
 from memql.errors import NotSupportedError, ProgrammingError
 
 # Functions that sqlglot has no node for. What is not named here is refused, so that a function
@@ -143,8 +143,9 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
         if isinstance(node, exp.Query) or node.__class__ is exp.Column:
             continue
         if isinstance(node, _REFUSED_NODES):
+            name = f"the function {node.sql_name().lower()}" if isinstance(node, exp.Func) else ""
             raise NotSupportedError(
-                f"{node.key.upper()} is not possible inside a query",
+                f"{name or node.key.upper()} is not possible inside a query",
                 position=position(context.text, node),
                 statement=context.text,
             )
@@ -187,4 +188,10 @@ def _check_function(node: exp.Anonymous, context: StatementContext) -> None:
         return
     if isinstance(node.parent, exp.Table) and name in TABLE_FUNCTIONS:
         return
-    raise unknown("function", node.name, ALLOWED_FUNCTIONS, context, node)
+    guess = nearest(node.name, ALLOWED_FUNCTIONS, cutoff=0.75)
+    raise ProgrammingError(
+        f"unknown function '{node.name}'",
+        hint=f"did you mean {guess}?" if guess else None,
+        position=position(context.text, node),
+        statement=context.text,
+    )

@@ -95,7 +95,7 @@ class GenerateSplit:
         answer_columns: list[str | None] = []
         for projection in select.expressions:
             inner = projection.unalias()
-            name = projection.alias_or_name or self._default_name(inner)
+            name = projection.alias or self._default_name(inner)
             lifted = self._lift(inner)
             is_answer = isinstance(inner, syntax.Generate) or (
                 isinstance(inner, exp.Filter) and isinstance(inner.this, syntax.Generate)
@@ -148,9 +148,14 @@ class GenerateSplit:
                     )
 
     def _replace_aliases(self) -> None:
-        """Put expressions where GROUP BY, HAVING and ORDER BY use a projection's alias or number."""
+        """Put expressions where GROUP BY, HAVING and ORDER BY use an alias or a number."""
         select = self.select
-        by_alias = {p.alias.lower(): p.unalias() for p in select.expressions if p.alias}
+        by_alias: dict[str, exp.Expr] = {}
+        for projection in select.expressions:
+            # DuckDB lets a projection use the alias of one before it.
+            self._put_expressions(projection, by_alias, columns_first=True)
+            if projection.alias:
+                by_alias[projection.alias.lower()] = projection.unalias()
         for key in ("group", "having", "order"):
             clause = select.args.get(key)
             if clause is None:
@@ -163,20 +168,27 @@ class GenerateSplit:
                         if not 1 <= number <= len(select.expressions):
                             raise ProgrammingError(f"there is no column number {number} in SELECT")
                         literal.replace(select.expressions[number - 1].unalias().copy())
-            for column in list(clause.find_all(exp.Column)):
-                name = column.name.lower()
-                aliased = by_alias.get(name)
-                # As in DuckDB: a column goes before an alias, but in ORDER BY the alias wins.
-                if column.table or aliased is None or (key != "order" and name in self.columns):
-                    continue
-                column.replace(aliased.copy())
+            # As in DuckDB: a column goes before an alias, but in ORDER BY the alias wins.
+            self._put_expressions(clause, by_alias, columns_first=key != "order")
         group = select.args.get("group")
         if group is not None and has_generate(group):
             raise ProgrammingError("generate is an aggregate: GROUP BY cannot use it")
 
+    def _put_expressions(
+        self, tree: exp.Expr, by_alias: dict[str, exp.Expr], *, columns_first: bool
+    ) -> None:
+        for column in list(tree.find_all(exp.Column)):
+            name = column.name.lower()
+            aliased = by_alias.get(name)
+            if column.table or aliased is None or (columns_first and name in self.columns):
+                continue
+            column.replace(exp.paren(aliased.copy()) if has_generate(tree) else aliased.copy())
+
     def _default_name(self, expression: exp.Expr) -> str:
-        if isinstance(expression, (syntax.Generate, exp.Filter)) and has_generate(expression):
+        if has_generate(expression):
             return "generate"
+        if isinstance(expression, exp.Column):
+            return expression.name
         return expression.sql(dialect="duckdb", comments=False)
 
     def _lift(self, node: exp.Expr) -> exp.Expr:
@@ -194,9 +206,7 @@ class GenerateSplit:
             if isinstance(value, exp.Expr):
                 copy.set(key, self._lift(value))
             elif isinstance(value, list):
-                copy.set(
-                    key, [self._lift(v) if isinstance(v, exp.Expr) else v for v in value]
-                )
+                copy.set(key, [self._lift(v) if isinstance(v, exp.Expr) else v for v in value])
         return copy
 
     def _column(self, node: exp.Expr) -> exp.Expr:
@@ -229,9 +239,7 @@ class GenerateSplit:
             condition = exp.and_(where.this.copy(), condition)
         rows = exp.Filter(this=rows, expression=exp.Where(this=condition))
         options = generate_options(call, self.values, self.context)
-        self.calls.append(
-            GenerateCall(column, call.this.copy(), rows, ordered, options.max_tokens)
-        )
+        self.calls.append(GenerateCall(column, call.this.copy(), rows, ordered, options.max_tokens))
         return exp.column(column, quoted=True)
 
 

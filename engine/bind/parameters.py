@@ -49,7 +49,9 @@ def bind_parameters(
     if named:
         raise ProgrammingError(
             f"the statement has named parameters ({', '.join(sorted({n.name for n in named}))}), "
-            + (f"but {len(values)} values without names were given" if values else "no value given"),
+            + (
+                f"but {len(values)} values without names were given" if values else "no value given"
+            ),
             hint="pass a dict",
         )
     if len(values) != len(anonymous):

@@ -27,11 +27,16 @@ from memql.engine.bind.lineage import (
     trace_query,
 )
 from memql.engine.bind.options import check_materialize_options
-from memql.engine.bind.sources import MEMORIES, Sources, ViewDefinition, Views, add_policy
-from memql.engine.bind.sources import visible_ctes
+from memql.engine.bind.sources import (
+    MEMORIES,
+    Sources,
+    ViewDefinition,
+    Views,
+    add_policy,
+    visible_ctes,
+)
 from memql.engine.context import StatementContext
 from memql.engine.plan import (
-    LINEAGE_COLUMN,
     RANK_COLUMN,
     Answer,
     Finish,
@@ -66,7 +71,8 @@ class QueryBinder:
             NotSupportedError: something valid that MemQL does not do.
         """
         query = tree.this if isinstance(tree, syntax.Materialize) else tree
-        query = _unnested(query)
+        query = _unnested(query).copy()
+        name_subqueries(query)
         check_columns(query, self.context, self.views)
         check_places(query, self.context)
         if has_generate(query):
@@ -89,7 +95,9 @@ class QueryBinder:
             check_materialize_options(tree.args.get("options"), self.values, self.context)
             form = tree.args["form"]
             if form == "PARAMETER":
-                raise NotSupportedError("MATERIALIZE AS PARAMETER is not something that MemQL does yet")
+                raise NotSupportedError(
+                    "MATERIALIZE AS PARAMETER is not something that MemQL does yet"
+                )
             model = tree.args.get("model")
             return Target(form, model.name if model is not None else None)
         view = self._only_view(query)
@@ -112,7 +120,6 @@ class QueryBinder:
     # -- materialize --------------------------------------------------------------------------
 
     def _bind_materialize(self, query: exp.Query, target: Target) -> Plan:
-        query = query.copy()
         self._star_means_content(query)
         resolved = query.copy()
         Sources(self.context, self.views).resolve(resolved)
@@ -130,7 +137,9 @@ class QueryBinder:
             return Materialize(Relation(resolved, str(reason)), target, ordered)
 
     def _inherit_order(self, select: exp.Select) -> bool:
-        grouped = select.args.get("group") or select.args.get("distinct") or select.find(exp.AggFunc)
+        grouped = (
+            select.args.get("group") or select.args.get("distinct") or select.find(exp.AggFunc)
+        )
         rank = None if grouped else order_of_source(select)
         if rank is None:
             return False
@@ -208,12 +217,19 @@ class QueryBinder:
         return Finish(answer, finish, answer_columns)
 
 
-def lineage_of_output(relation: Relation) -> bool:
-    """Tell whether a relation's last column is the lineage."""
-    query = relation.query
-    while isinstance(query, (exp.SetOperation, exp.Subquery)):
-        query = query.this
-    return bool(query.expressions) and query.expressions[-1].alias == LINEAGE_COLUMN
+def name_subqueries(query: exp.Query) -> None:
+    """Name the subqueries in FROM that have no alias as DuckDB does, in place."""
+    taken = {alias.name.lower() for alias in query.find_all(exp.TableAlias)}
+    number = 1
+    for subquery in query.find_all(exp.Subquery):
+        if subquery.alias or not isinstance(subquery.parent, exp.From | exp.Join):
+            continue
+        if not isinstance(subquery.this, exp.Query):
+            continue  # a parenthesized join keeps the names inside it
+        while (name := f"unnamed_subquery{number if number > 1 else ''}") in taken:
+            number += 1
+        taken.add(name)
+        subquery.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
 
 
 def _unnested(query: exp.Query) -> exp.Query:

@@ -157,7 +157,15 @@ def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) ->
     store, everybody's. For anyone else they stand behind a materialized CTE, so that no
     predicate of the query is ever evaluated on another owner's row.
     """
-    policy = _policy_query(context.user is not None, lineage).copy()
+    policy = _policy_query(lineage).copy()
+    # Literals, not parameters: DuckDB takes no parameters in some statements (PIVOT).
+    now = exp.cast(exp.Literal.string(context.now.isoformat()), "timestamptz")
+    after = policy.find(exp.GT)
+    assert after is not None
+    after.set("expression", now)
+    if context.user is not None:
+        owner = exp.column("owner", quoted=True).eq(exp.Literal.string(context.user))
+        policy = policy.where(owner, copy=False)
     cte = exp.CTE(
         this=policy,
         alias=exp.TableAlias(this=exp.to_identifier(VISIBLE_TABLE, quoted=True)),
@@ -170,8 +178,8 @@ def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) ->
         clause.set("expressions", [cte, *clause.expressions])
 
 
-@lru_cache(maxsize=4)
-def _policy_query(own_rows_only: bool, lineage: bool) -> exp.Query:
+@lru_cache(maxsize=2)
+def _policy_query(lineage: bool) -> exp.Select:
     columns = ", ".join(quote(name) for name in MEMORY_NAMES)
     if lineage:
         columns += (
@@ -180,10 +188,8 @@ def _policy_query(own_rows_only: bool, lineage: bool) -> exp.Query:
         )
     sql = (
         f'SELECT {columns} FROM "_memql"."memories" '
-        "WHERE \"state\" = 'active' AND (\"expires_at\" IS NULL OR \"expires_at\" > $memql_now)"
+        'WHERE "state" = \'active\' AND ("expires_at" IS NULL OR "expires_at" > NULL)'
     )
-    if own_rows_only:
-        sql += ' AND "owner" = $memql_user'
     query = sqlglot.parse_one(sql, read="duckdb")
-    assert isinstance(query, exp.Query)
+    assert isinstance(query, exp.Select)
     return query

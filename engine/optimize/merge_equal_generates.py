@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from sqlglot import exp
 
-from memql.engine.plan import Finish, Plan
+from memql.engine.plan import Finish, GenerateCall, Plan
 
 
 def merge_equal_generates(plan: Plan) -> Plan:
     """``SELECT generate('q') ... HAVING generate('q') LIKE '%x%'``: one answer for each group."""
     if not isinstance(plan, Finish):
         return plan
-    kept = []
+    kept: list[GenerateCall] = []
     names: dict[str, str] = {}
     for call in plan.input.calls:
         twin = next((one for one in kept if replace(one, column=call.column) == call), None)
@@ -29,7 +29,8 @@ def merge_equal_generates(plan: Plan) -> Plan:
             return exp.column(names[node.name], quoted=True)
         return node
 
-    query = plan.query.copy().transform(rename)
+    query = plan.query.transform(rename)
+    assert isinstance(query, exp.Select)
     columns = tuple(names.get(column, column) if column else None for column in plan.answer_columns)
     answer = replace(plan.input, calls=tuple(kept))
     return replace(plan, input=answer, query=query, answer_columns=columns)

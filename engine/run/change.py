@@ -145,7 +145,9 @@ class ChangeRunner:
             if name not in columns:
                 continue
             column = table.column(name)
-            good = pc.fill_null(pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, 1)), True)
+            good = pc.fill_null(
+                pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, 1)), True
+            )
             if not pc.all(good).as_py():
                 row = _first(pc.invert(good))
                 value = column[row - 1].as_py()
@@ -173,9 +175,7 @@ class ChangeRunner:
         return Result(columns, rowcount=count, rows=rows)
 
 
-def rescanned(
-    store: Store, table: pa.Table, columns: tuple[Any, ...]
-) -> duckdb.DuckDBPyConnection:
+def rescanned(store: Store, table: pa.Table, columns: tuple[Any, ...]) -> duckdb.DuckDBPyConnection:
     """Return a cursor of its own with the rows of ``table`` in their DuckDB types."""
     rows = store.cursor()
     rows.register("_memql_rows", table.rename_columns([f"c{i}" for i in range(len(columns))]))

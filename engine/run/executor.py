@@ -239,10 +239,7 @@ class Executor:
         self, plan: Answer, *, write: bool
     ) -> list[tuple[int, str, Prepared | None]]:
         """Return (row of the relation, answer column, prompt or None where there is no row)."""
-        query = plan.input.query.copy()
-        for call in plan.calls:
-            query.append("expressions", exp.alias_(call.question.copy(), f"{call.column}_q"))
-            query.append("expressions", exp.alias_(call.rows.copy(), f"{call.column}_r"))
+        query = answers_query(plan)
         started = time.perf_counter()
         table = to_arrow(query, self.cursor, self.values, self.context)
         self.trace.relation_seconds = time.perf_counter() - started
@@ -345,6 +342,15 @@ class Executor:
             plan.input.unproven,
             write,
         )
+
+
+def answers_query(plan: Answer) -> exp.Query:
+    """Return what DuckDB runs for the calls of a plan: groups, then question and rows of each."""
+    query = plan.input.query.copy()
+    for call in plan.calls:
+        query.append("expressions", exp.alias_(call.question.copy(), f"{call.column}_q"))
+        query.append("expressions", exp.alias_(call.rows.copy(), f"{call.column}_r"))
+    return query
 
 
 MATERIALIZE_COLUMNS: tuple[tuple[str, str], ...] = (

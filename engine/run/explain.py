@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from memql.engine.plan import Answer, Finish, Materialize, Plan, Relation, Select
-from memql.engine.run.executor import PromptTrace, Trace
+from sqlglot import exp
+
+from memql.engine.plan import VISIBLE_TABLE, Answer, Finish, Materialize, Plan, Relation, Select
+from memql.engine.run.executor import PromptTrace, Trace, answers_query
 from memql.engine.run.relation import print_sql
 
 
@@ -50,13 +52,14 @@ def explain_plan(plan: Plan, fired: Sequence[str], trace: Trace, *, analyzed: bo
 
 def _finish(plan: Finish, rules: dict[str, Any], trace: Trace, analyzed: bool) -> Operator:
     answer: Answer = plan.input
+    relation = replace(answer.input, query=answers_query(answer))
     generate = Operator(
         "Generate",
         {
             "calls": len(answer.calls),
             **_target(answer.target.form, answer.target.view, trace),
         },
-        inputs=(*_prompts(trace, analyzed), _relation(answer.input, trace)),
+        inputs=(*_prompts(trace, analyzed), _relation(relation, trace)),
     )
     return Operator("Finish", {"sql": print_sql(plan.query), **rules}, inputs=(generate,))
 
@@ -71,10 +74,24 @@ def _target(form: str, view: str | None, trace: Trace) -> dict[str, Any]:
 
 
 def _relation(relation: Relation, trace: Trace) -> Operator:
-    details: dict[str, Any] = {"rows": trace.relation_rows, "sql": print_sql(relation.query)}
+    details: dict[str, Any] = {"rows": trace.relation_rows, "sql": shown_sql(relation.query)}
     if relation.unproven is not None:
         details["lineage"] = f"not proven ({relation.unproven}): used, not stored"
     return Operator("Relation", details, {"seconds": trace.relation_seconds})
+
+
+def shown_sql(query: exp.Query) -> str:
+    """The SQL that DuckDB runs, without the policy's own text, which is the same in every query."""
+    query = query.copy()
+    policy = next(cte for cte in query.find_all(exp.CTE) if cte.alias == VISIBLE_TABLE)
+    clause = policy.parent
+    policy.pop()
+    if clause is not None and not clause.expressions:
+        clause.pop()
+    for table in query.find_all(exp.Table):
+        if table.name == VISIBLE_TABLE:
+            table.set("this", exp.to_identifier("memories"))
+    return print_sql(query)
 
 
 def _prompts(trace: Trace, analyzed: bool) -> tuple[Operator, ...]:

@@ -38,9 +38,8 @@ def run_relation(
         DataError: a value could not be computed.
         OperationalError: memory, disk or an interruption.
     """
-    everything = {**values, "memql_now": context.now, "memql_user": context.user}
     try:
-        return cursor.execute(print_sql(query), used_parameters(query, everything))
+        return cursor.execute(print_sql(query), used_parameters(query, values))
     except duckdb.Error as error:
         raise translate(error, context) from error
 

@@ -33,8 +33,15 @@ HEADS, HEAD_DIM, LAYERS = 2, 8, 3
 Payload = list[tuple[bytes, bytes]]
 
 
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(tmp_path / "s")
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(params=["folder", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     opened = Store.open(tmp_path / "s" if request.param == "folder" else ":memory:")
     yield opened
     opened.close()
@@ -105,7 +112,8 @@ def _left(store: Store) -> tuple[int, int, int]:
     return counts[0], counts[1], len(rows - known)
 
 
-def test_a_node_is_read_as_it_was_put(store: Store) -> None:
+def test_a_node_is_read_as_it_was_put(any_store: Store) -> None:
+    store = any_store
     activations = store.activations
     assert activations.find(b"a") is None
     assert activations.nodes() == []
@@ -238,34 +246,6 @@ def test_publishing_waits_for_the_commit_lock(store: Store) -> None:
     assert _left(store) == (0, 0, 0)
 
 
-@pytest.mark.parametrize(
-    ("boundaries", "layers", "size", "said"),
-    [
-        ([(b"k", 4)], 2, 128, "layers came with 2"),
-        ([(b"k", 4)], 3, 127, r"came with \(127, 127\) bytes"),
-        ([], 3, 128, "must ascend"),
-        ([(b"k", 0), (b"l", 4)], 3, 128, "must ascend"),
-        ([(b"k", 4), (b"l", 2)], 3, 128, "must ascend"),
-        ([(b"k", 3)], 3, 128, "last boundary of a node of 4 tokens is at 3"),
-    ],
-)
-def test_parts_that_do_not_fit_are_refused(
-    boundaries: list[tuple[bytes, int]], layers: int, size: int, said: str
-) -> None:
-    store = Store.open(":memory:")
-    payload = [(bytes(size), bytes(size))] * layers
-    with pytest.raises(InternalError, match=said):
-        store.activations.put(_header(4), None, 0, boundaries, [], payload, "a")
-    with pytest.raises(InternalError, match="dtype 'complex64'"):
-        store.activations.put(
-            _header(4, "complex64"), None, 0, [(b"k", 4)], [], payload[:1] * 3, "a"
-        )
-    assert store.activations.put(
-        _header(4), None, 0, [(b"k", 4)], [], [(bytes(128), bytes(128))] * 3, "a"
-    )
-    store.close()
-
-
 def test_quarantine_cuts_off_what_continues_a_node(store: Store) -> None:
     root, child = _kept(store, "root"), _kept(store, "child", "root")
     other = _kept(store, "other")
@@ -299,7 +279,8 @@ def test_quarantine_outlives_reopening(tmp_path: Path) -> None:
     store.close()
 
 
-def test_drop_takes_descendants_and_their_bytes(store: Store) -> None:
+def test_drop_takes_descendants_and_their_bytes(any_store: Store) -> None:
+    store = any_store
     ids = {
         name: _kept(store, name, parent)
         for name, parent in (("a", None), ("b", "a"), ("c", "b"), ("d", "a"), ("e", None))
@@ -484,14 +465,6 @@ def test_threads_put_read_and_drop_together(store: Store) -> None:
     assert len(store.activations.nodes()) == 1 + 6 * 2 + 4
     assert {problem for _, problem in store.activations.verify()} == {None}
     assert _left(store) == (0, 0, 0)
-
-
-def test_rows_that_are_not_there_are_an_error(tmp_path: Path) -> None:
-    data = Tensors(tmp_path / "none", False)
-    assert data.node_ids() == set()
-    data.purge([1])
-    with pytest.raises(TensorsFailed, match="cannot read 1 layers"):
-        data.read([tensors.Row(0, 1)])
 
 
 def test_a_slice_of_another_model_is_a_bug(store: Store) -> None:

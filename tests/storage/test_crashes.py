@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from memql.storage import durable
+from memql.storage.activations import LayerHeader, NodeHeader
 from memql.storage.store import Store
 from memql.storage.tensors import Tensors
 
@@ -174,5 +176,40 @@ def test_a_dataset_that_was_never_finished_is_removed(tmp_path: Path) -> None:
     (half / "x.lance").write_bytes(b"half a file")
     store = Store.open(tmp_path / "s")
     assert not half.exists()
+    assert _found(store) == (set(), set(), set(), 0)
+    store.close()
+
+
+def test_a_purge_is_on_the_disk_before_its_tombstone_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(tmp_path / "s")
+    shape = (1, 2, 4)
+    header = NodeHeader("m", "float32", 1, 2, (LayerHeader("full", shape, shape),))
+    payload = [(bytes(32), bytes(32))]
+    node_id = store.activations.put(header, None, 0, [(b"k", 2)], [], payload, "a")
+    assert node_id is not None
+    tombstones: list[int] = []
+    sync_tree = durable.sync_tree
+
+    def recorded(root: Path, synced: dict[Path, durable.Stamp]) -> None:
+        sync_tree(root, synced)
+        tombstones.append(_found(store)[3])
+
+    monkeypatch.setattr(durable, "sync_tree", recorded)
+    store.activations.drop([node_id])
+    assert tombstones == [1]
+    assert _found(store) == (set(), set(), set(), 0)
+    store.close()
+
+
+def test_recovery_sweeps_rows_of_unknown_origin(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "s")
+    data = Tensors(store.folder / "activations.lance", True)
+    data.append(99, [b"nobody's"])
+    store.cursor().execute("INSERT INTO _memql.intents VALUES (1, 'put', now())")
+    assert _found(store)[2] == {99}
+    store.close()
+    store = Store.open(tmp_path / "s")
     assert _found(store) == (set(), set(), set(), 0)
     store.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from memql.errors import InternalError
 from memql.storage import payload as payloads
 from memql.storage.activations import (
     Activations,
@@ -19,7 +20,7 @@ from memql.storage.activations import (
 )
 from memql.storage.nodes import Node
 from memql.storage.store import Store
-from memql.storage.tensors import Row, Tensors
+from memql.storage.tensors import Row, Tensors, TensorsFailed
 
 Payload = list[tuple[bytes, bytes]]
 
@@ -210,9 +211,43 @@ def test_a_wrong_size_is_noticed_before_it_is_read(
 ) -> None:
     data = Tensors(folder / "activations.lance", False)
     assert [len(blob) for blob in data.read([Row(0, 2048)])] == [2048]
-    with pytest.raises(Exception, match="cannot read 1 layers"):
+    with pytest.raises(TensorsFailed, match="cannot read 1 layers"):
         data.read([Row(0, 2049)])
     monkeypatch.setattr("memql.storage.tensors._PLANNED_BELOW_BYTES", 0)
     assert [len(blob) for blob in data.read([Row(0, 2048)])] == [2048]
-    with pytest.raises(Exception, match="row 0 has 2048 bytes where 2049 were written"):
+    with pytest.raises(TensorsFailed, match="row 0 has 2048 bytes where 2049 were written"):
         data.read([Row(0, 2049)])
+
+
+def test_rows_that_are_not_there_are_an_error(tmp_path: Path) -> None:
+    data = Tensors(tmp_path / "none", False)
+    assert data.node_ids() == set()
+    data.purge([1])
+    with pytest.raises(TensorsFailed, match="cannot read 1 layers"):
+        data.read([Row(0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "layers", "size", "said"),
+    [
+        ([(b"k", 16)], 2, 1024, "layers came with 2"),
+        ([(b"k", 16)], 3, 1023, r"came with \(1023, 1023\) bytes"),
+        ([], 3, 1024, "must ascend"),
+        ([(b"k", 0), (b"l", 16)], 3, 1024, "must ascend"),
+        ([(b"k", 16), (b"l", 2)], 3, 1024, "must ascend"),
+        ([(b"k", 3)], 3, 1024, "last boundary of a node of 16 tokens is at 3"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(
+    boundaries: list[tuple[bytes, int]], layers: int, size: int, said: str
+) -> None:
+    payload = [(bytes(size), bytes(size))] * layers
+    with pytest.raises(InternalError, match=said):
+        payloads.check(HEADER, boundaries, payload)
+    payloads.check(HEADER, [(b"k", 2), (b"l", 16)], _payload(0))
+    odd = NodeHeader("m", "complex64", 1, 16, HEADER.layers)
+    with pytest.raises(InternalError, match="dtype 'complex64'"):
+        payloads.check(odd, [(b"k", 16)], _payload(0))
+    long = NodeHeader("m", "bfloat16", 1, 17, HEADER.layers)
+    with pytest.raises(InternalError, match="has not its 17 tokens"):
+        payloads.check(long, [(b"k", 17)], _payload(0))

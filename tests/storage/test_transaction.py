@@ -21,8 +21,8 @@ NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(tmp_path / "s")
+def store() -> Iterator[Store]:
+    opened = Store.open(":memory:")
     yield opened
     opened.close()
 

@@ -1,0 +1,174 @@
+"""Runs CREATE, REFRESH, DROP and SHOW of materialized views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.engine.bind.query import QueryBinder
+from memql.engine.plan import Materialize
+from memql.engine.run.executor import Executor, Trace
+from memql.engine.views import Parse, ViewCatalog, ViewEntry
+from memql.errors import NotSupportedError, ProgrammingError
+
+
+@dataclass(frozen=True)
+class ViewRunner:
+    """Runs the statement of one view.
+
+    Args:
+        views: the views that the user may name.
+        executor: runs their queries.
+        parse: text to tree.
+        write: tree to text.
+        locked: runs a change of the catalog in its transaction.
+    """
+
+    views: ViewCatalog
+    executor: Executor
+    parse: Parse
+    write: Callable[[exp.Expr], str]
+    locked: Callable[[Callable[[], object]], None]
+
+    def create(self, tree: syntax.CreateMaterializedView) -> None:
+        """Add a view and, unless WITH NO DATA, compute its form; if that fails it is not there.
+
+        Raises:
+            NotSupportedError: a refresh mode that is not there yet, or a view of answers.
+            ProgrammingError: the name is taken, or the query is wrong.
+        """
+        context = self.executor.context
+        refresh = tree.args.get("refresh") or "ON DEMAND"
+        if refresh != "ON DEMAND":
+            raise NotSupportedError(
+                f"REFRESH {refresh} is not something that MemQL does yet",
+                hint="leave it out and use REFRESH MATERIALIZED VIEW",
+            )
+        definition = tree.expression
+        if definition.find(syntax.Generate):
+            raise NotSupportedError(
+                "a view of generate is not possible: answers are not kept",
+                hint="CREATE MATERIALIZED VIEW v AS SELECT content FROM memories ...",
+            )
+        if definition.find(exp.Placeholder):
+            raise ProgrammingError("a view is stored as text and cannot have parameters")
+        form, model = "AUTO", None
+        if isinstance(definition, syntax.Materialize):
+            form = definition.args["form"]
+            node = definition.args.get("model")
+            model = node.name if node is not None else None
+        self._plan(definition)  # names are checked before the view is stored
+        if model is not None:
+            self.executor.models.spec(model, context)
+        entry = ViewEntry(
+            name=tree.this.name,
+            owner=context.owner,
+            text=self.write(definition),
+            form=form,
+            model=model,
+            refresh=refresh,
+            created_at=context.now,
+            refreshed_at=None,
+        )
+        old = self.views.entry(entry.name)
+        added = False
+
+        def add() -> None:
+            nonlocal added
+            added = self.views.add(
+                entry,
+                replace=bool(tree.args.get("replace")),
+                exists=bool(tree.args.get("exists")),
+                node=tree.this,
+            )
+            if added:
+                self._plan(definition)  # a replaced view may read itself now
+
+        self.locked(add)
+        if not added or tree.args.get("no_data"):
+            return
+        try:
+            self.refresh(entry)
+        except BaseException:
+            self.locked(lambda: self._restore(entry, old, tree.this))
+            raise
+
+    def refresh(self, entry: ViewEntry) -> None:
+        """Compute what is missing of a view's form."""
+        self.executor.materialize(self._asked(entry))
+        self.locked(lambda: self.views.refreshed(entry))
+
+    def drop(self, tree: syntax.DropMaterializedView) -> None:
+        """Remove a view."""
+        if tree.args.get("exists") and self.views.entry(tree.this.name) is None:
+            return
+        self.locked(lambda: self.views.remove(self.views.required(tree.this)))
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return a row for each view; freshness is tokens compiled / tokens of the current rows."""
+        rows = []
+        for entry in self.views.entries():
+            row: dict[str, Any] = {
+                "name": entry.name,
+                "owner": entry.owner,
+                "form": entry.form,
+                "model": entry.model,
+                "refresh": entry.refresh,
+                "rows": 0,
+                "tokens": 0,
+                "compiled_tokens": 0,
+                "freshness": None,
+                "created_at": entry.created_at,
+                "refreshed_at": entry.refreshed_at,
+                "query": entry.text,
+            }
+            executor = replace(self.executor, trace=Trace())
+            executor.prepare(self._asked(entry))
+            for one in executor.trace.prompts:
+                prompt, choice = one.prepared.prompt, one.prepared.choice
+                row["rows"] = len(prompt.segments)
+                row["tokens"] = prompt.tokens
+                row["compiled_tokens"] = choice.reused_tokens
+                if choice.form == "ACTIVATION":
+                    row["freshness"] = choice.reused_tokens / prompt.tokens
+            rows.append(row)
+        return rows
+
+    def _asked(self, entry: ViewEntry) -> Materialize:
+        """The plan of a view; AUTO is ACTIVATION here, for a view is there to be computed ahead."""
+        plan = self._plan(self.parse(entry.text))
+        if plan.target.form != "AUTO":
+            return plan
+        return replace(plan, target=replace(plan.target, form="ACTIVATION", view=entry.name))
+
+    def _plan(self, definition: exp.Expr) -> Materialize:
+        if not isinstance(definition, syntax.Materialize):
+            definition = syntax.Materialize(this=definition, form="AUTO")
+        plan = QueryBinder(self.executor.context, self.views, {}).bind(definition)
+        assert isinstance(plan, Materialize)
+        return plan
+
+    def _restore(self, entry: ViewEntry, old: ViewEntry | None, node: exp.Expr) -> None:
+        self.views.remove(entry)
+        if old is not None and old.owner == entry.owner:
+            self.views.add(old, replace=False, exists=False, node=node)
+
+
+VIEW_COLUMNS = {
+    "name": "VARCHAR",
+    "owner": "VARCHAR",
+    "form": "VARCHAR",
+    "model": "VARCHAR",
+    "refresh": "VARCHAR",
+    "rows": "BIGINT",
+    "tokens": "BIGINT",
+    "compiled_tokens": "BIGINT",
+    "freshness": "DOUBLE",
+    "created_at": "TIMESTAMP WITH TIME ZONE",
+    "refreshed_at": "TIMESTAMP WITH TIME ZONE",
+    "query": "VARCHAR",
+}
