@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,20 @@ class Connection:
         """Undo the open transaction, if there is one."""
         self._check_open()
         self._session.rollback()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether BEGIN was given and neither COMMIT nor ROLLBACK."""
+        return self._session.in_transaction
+
+    @property
+    def progress(self) -> Callable[[int, int], None] | None:
+        """Called with (tokens done, tokens in all) while a model computes; None calls nothing."""
+        return self._session.progress
+
+    @progress.setter
+    def progress(self, report: Callable[[int, int], None] | None) -> None:
+        self._session.progress = report
 
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this connection."""

@@ -160,10 +160,12 @@ def _syntax_error(error: ParseError, text: str) -> ProgrammingError:
     found = str(detail.get("found", ""))
     before = str(detail.get("before", ""))
     expected = _expected(str(detail.get("description") or error))
+    if found.upper() == "MATERIALIZE":
+        expected = "MATERIALIZE AS ... is the last clause of a top-level query, not of a part of it"
     place = f"at '{found}'" if found else "at the end"
     return ProgrammingError(
         f"syntax error {place}: {expected}",
-        hint=_did_you_mean(found, before),
+        hint=_did_you_mean(found, before, text.split(maxsplit=1)[0]),
         position=position_of(text, offset),
         statement=text,
     )
@@ -185,8 +187,8 @@ def _expected(description: str) -> str:
     return description
 
 
-def _did_you_mean(found: str, before: str) -> str | None:
-    for word in (found.upper(), before.upper()):
+def _did_you_mean(*words: str) -> str | None:
+    for word in (word.upper() for word in words):
         if not word or word in _KEYWORDS or word in syntax.FORMS:
             continue
         forms = difflib.get_close_matches(word, (*_KEYWORDS, *syntax.FORMS), n=1, cutoff=0.7)

@@ -57,10 +57,10 @@ def _imports(node: ast.AST, package: str, *, types_only: bool) -> Iterator[Impor
         "TYPE_CHECKING",
         "typing.TYPE_CHECKING",
     ):
-        for child in node.body:
-            yield from _imports(child, package, types_only=True)
-        for child in node.orelse:
-            yield from _imports(child, package, types_only=types_only)
+        for inside in node.body:
+            yield from _imports(inside, package, types_only=True)
+        for inside in node.orelse:
+            yield from _imports(inside, package, types_only=types_only)
         return
     if isinstance(node, ast.Import):
         for alias in node.names:

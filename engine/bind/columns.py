@@ -27,9 +27,9 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
                 if isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
                     _check_table(projection, scope, context)
         for column in scope.columns:
+            if names is None or column.find_ancestor(exp.Query) is not scope.expression:
+                continue  # a subquery's own column is checked in the subquery's own scope
             if isinstance(column.this, exp.Star) or _is_comprehension_variable(column):
-                continue
-            if names is None:
                 continue
             if column.table:
                 _check_qualified(column, scope, names, context, views)
@@ -158,8 +158,7 @@ def _is_comprehension_variable(column: exp.Column) -> bool:
     node = column.parent
     while node is not None:
         if isinstance(node, exp.Comprehension):
-            variables = {variable.name.lower() for variable in node.expression.find_all(exp.Column)}
-            if (column.table or column.name).lower() in variables or column is node.expression:
+            if (column.table or column.name).lower() == node.expression.name.lower():
                 return True
         node = node.parent
     return False

@@ -108,6 +108,8 @@ def _trace_select(select: exp.Select) -> None:
         if select.args.get(key):
             raise Untraceable(key.upper())
     for projection in select.expressions:
+        if projection.alias == RANK_COLUMN:
+            continue  # it orders the rows of a view and is no part of their text
         if projection.find(exp.Window):
             raise Untraceable("a window function, whose value depends on other rows")
         if projection.find(exp.Query):
@@ -155,8 +157,6 @@ def _source_lineage(select: exp.Select) -> exp.Expr:
             parts.append(exp.column(LINEAGE_COLUMN, table=source.alias_or_name, quoted=True))
     if not parts:
         return _EMPTY.copy()
-    if len(parts) == 1:
-        return exp.Anonymous(this="list_concat", expressions=[parts[0], _EMPTY.copy()])
     lineage = parts[0]
     for part in parts[1:]:
         lineage = exp.Anonymous(this="list_concat", expressions=[lineage, part])

@@ -133,6 +133,8 @@ class QueryBinder:
             return Materialize(Relation(traced), target, ordered)
         except Untraceable as reason:
             ordered = resolved.args.get("order") is not None
+            if isinstance(resolved, exp.Select) and not ordered:
+                ordered = self._inherit_order(resolved)
             add_policy(resolved, self.context, lineage=False)
             return Materialize(Relation(resolved, str(reason)), target, ordered)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from memql.connection import Cursor
 
+    Description = Sequence[tuple[str, str, None, None, None, None, None]]
+
 FORMATS = ("table", "csv", "json", "jsonl")
 
 # Where no terminal sets the width, so long texts are folded and still easy to search.
@@ -24,7 +27,8 @@ _PIPED_COLUMN_WIDTH = 80
 # Narrower than this a folded column cannot be read: such rows are shown as records.
 _NARROW = 12
 _BLOCK_ROWS = 1000
-_NUMBERS = ("INT", "DOUBLE", "FLOAT", "DECIMAL")
+_TOLD_ANSWERS = 3  # more lines about them would bury the answers themselves
+_NUMBER = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$")
 
 
 def make_console(stream: IO[str], *, stderr: bool = False) -> Console:
@@ -63,9 +67,7 @@ def write_result(cursor: Cursor, output: str, stream: IO[str]) -> None:
 def write_table(cursor: Cursor, console: Console, *, note: str = "") -> None:
     """Write the rows of an executed statement for a person.
 
-    A plan is written as its lines, a materialized form and rows with too many columns for the
-    terminal as records, anything else as a table. On a terminal a line with the number of rows,
-    or what an answer took, follows.
+    On a terminal a line with the number of rows and ``note`` follows, and one for each answer.
 
     Args:
         cursor: after ``execute``.
@@ -74,23 +76,62 @@ def write_table(cursor: Cursor, console: Console, *, note: str = "") -> None:
     """
     description = cursor.description
     if description is None:
-        _write_note(console, _changed(cursor.rowcount), note)
+        _write_note(console, changed(cursor.rowcount), note)
         return
-    names = [column[0] for column in description]
     rows = cursor.fetchall()
-    if names == ["plan"]:
+    write_rows(description, rows, console)
+    if not console.is_terminal or is_plan(description):
+        return
+    answers = [value for row in rows for value in row if isinstance(value, Answer)]
+    for answer in answers if len(answers) <= _TOLD_ANSWERS else []:
+        _write_note(console, taken(answer), "")
+    _write_note(console, f"{len(rows):,} row{'' if len(rows) == 1 else 's'}", note)
+
+
+def write_rows(
+    description: Description, rows: Sequence[Sequence[Any]], console: Console
+) -> None:
+    """Write fetched rows for a person.
+
+    A plan is written as its lines, a materialized form and rows with too many columns for the
+    terminal as records, anything else as a table.
+
+    Args:
+        description: a cursor's description.
+        rows: what it gave.
+        console: where to.
+    """
+    names = [column[0] for column in description]
+    if is_plan(description):
         for (line,) in rows:
             console.print(as_text(line), soft_wrap=True)
-        return
-    if _as_records(console, names, rows):
+    elif _as_records(console, names, rows):
         _write_records(console, names, rows)
     else:
         _write_grid(console, names, [column[1] for column in description], rows)
-    taken = [_taken(value) for row in rows for value in row if isinstance(value, Answer)]
-    for line in taken if len(taken) <= 3 else []:
-        _write_note(console, line, "")
-    if len(rows) != 1 or note:
-        _write_note(console, f"{len(rows):,} row{'' if len(rows) == 1 else 's'}", note)
+
+
+def is_plan(description: Description) -> bool:
+    """Return whether rows are the lines of an EXPLAIN."""
+    return [column[0] for column in description] == ["plan"]
+
+
+def changed(count: int) -> str:
+    """Return what a statement without rows did, in words.
+
+    >>> changed(1), changed(-1)
+    ('1 memory written', 'done')
+    """
+    return "done" if count < 0 else f"{count:,} memor{'y' if count == 1 else 'ies'} written"
+
+
+def taken(answer: Answer) -> str:
+    """Return what an answer took, in words."""
+    return (
+        f"{answer.form} for {answer.model}: {answer.tokens:,} tokens = {answer.reused_tokens:,} "
+        f"reused + {answer.computed_tokens:,} computed; first token after "
+        f"{answer.first_token_seconds * 1000:.1f} ms"
+    )
 
 
 def grid(names: Sequence[str], *, plain: bool) -> Table:
@@ -166,7 +207,7 @@ def _write_grid(
 ) -> None:
     table = grid(names, plain=not console.is_terminal)
     for column, kind in zip(table.columns, kinds, strict=True):
-        if kind.endswith(_NUMBERS) or kind.startswith("DECIMAL"):
+        if _NUMBER.match(kind):
             column.justify = "right"
     for row in rows:
         table.add_row(*(_shown(value) for value in row))
@@ -188,18 +229,6 @@ def _write_records(console: Console, names: Sequence[str], rows: Sequence[Sequen
 def _write_note(console: Console, text: str, note: str) -> None:
     if console.is_terminal:
         console.print(_cell(f"{text}{', ' if text and note else ''}{note}", "dim"))
-
-
-def _changed(count: int) -> str:
-    return "done" if count < 0 else f"{count:,} memor{'y' if count == 1 else 'ies'} written"
-
-
-def _taken(answer: Answer) -> str:
-    return (
-        f"{answer.form} for {answer.model}: {answer.tokens:,} tokens = {answer.reused_tokens:,} "
-        f"reused + {answer.computed_tokens:,} computed; first token after "
-        f"{answer.first_token_seconds * 1000:.1f} ms"
-    )
 
 
 # -- for programs -----------------------------------------------------------------------------

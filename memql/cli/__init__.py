@@ -1,0 +1,7 @@
+"""The command line: ``memql demo``, ``load``, ``query`` and ``shell``."""
+
+from __future__ import annotations
+
+from memql.cli.commands import main
+
+__all__ = ["main"]

@@ -1,0 +1,131 @@
+"""Runs the commands; what goes wrong is told in words and by the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from memql.cli.arguments import argument_parser
+from memql.cli.output import make_console, write_result, write_table
+from memql.cli.progress import Bar
+from memql.cli.quiet import quiet_libraries
+from memql.cli.shell import run_shell
+from memql.cli.values import printable
+from memql.connection import Connection, connect
+from memql.errors import Error, InterfaceError, OperationalError
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+MAX_STATEMENT_CHARACTERS = 1_000_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command ``memql`` and return its exit code.
+
+    Args:
+        arguments: what follows the command's name; None takes the process's own.
+    """
+    given = argument_parser().parse_args(arguments)
+    quiet_libraries()
+    run = {"demo": _demo, "load": _load, "query": _query, "shell": _shell}[given.command]
+    try:
+        code = run(given)
+        sys.stdout.flush()
+        return code
+    except Error as error:
+        return _failed(str(error))
+    except BrokenPipeError:
+        # The reader of the output, such as `head`, has what it wanted. Python would fail once
+        # more when it flushes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        return _failed(f"{error.filename or given.command}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _failed(text: str) -> int:
+    sys.stdout.flush()
+    print(printable(f"error: {text}"), file=sys.stderr)
+    return FAILED
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from memql.demo import run_demo
+
+    return DONE if run_demo(sys.stdout, keep=given.keep) else FAILED
+
+
+def _load(given: argparse.Namespace) -> int:
+    if given.file == "-":
+        return _load_lines(given, sys.stdin.buffer, None)
+    # The file first: a wrong name should not leave an empty store behind.
+    with open(given.file, "rb") as lines:
+        return _load_lines(given, lines, os.fstat(lines.fileno()).st_size)
+
+
+def _load_lines(given: argparse.Namespace, lines: Iterable[bytes], size: int | None) -> int:
+    from memql.loading import load_lines
+
+    started = time.perf_counter()
+    with connect(given.store, user=given.user) as connection:
+        with Bar(make_console(sys.stderr, stderr=True), "loading", "bytes") as bar:
+
+            def report(count: int, size_read: int) -> None:
+                if size:
+                    bar.report(size_read, size)
+
+            count = load_lines(connection, lines, report)
+    seconds = time.perf_counter() - started
+    print(f"{count:,} memor{'y' if count == 1 else 'ies'} loaded in {seconds:.2f} s")
+    return DONE
+
+
+def _query(given: argparse.Namespace) -> int:
+    statement = given.statement
+    if statement == "-":
+        statement = sys.stdin.read(MAX_STATEMENT_CHARACTERS)
+    with _opened(given, make=False) as connection:
+        with Bar(make_console(sys.stderr, stderr=True), "computing", "tokens") as bar:
+            connection.progress = bar.report
+            started = time.perf_counter()
+            cursor = connection.execute(statement, dict(given.param) or None)
+        seconds = time.perf_counter() - started
+        if given.format == "table":
+            write_table(cursor, make_console(sys.stdout), note=f"{seconds:.2f} s")
+        else:
+            write_result(cursor, given.format, sys.stdout)
+    return DONE
+
+
+def _shell(given: argparse.Namespace) -> int:
+    with _opened(given, make=True) as connection:
+        return DONE if run_shell(connection, sys.stdin, sys.stdout, sys.stderr) else FAILED
+
+
+def _opened(given: argparse.Namespace, *, make: bool) -> Connection:
+    """Open the store that was named; a new one is only made where that is meant."""
+    from memql.storage.store import CATALOG
+
+    folder = Path(given.store)
+    if not folder.exists():
+        if not make:
+            raise OperationalError(
+                f"there is no store {given.store}",
+                hint="check the path; `memql load` and `memql shell` make a new store",
+            )
+        print(f"new store {given.store}", file=sys.stderr)
+    elif not make and folder.is_dir() and not any(folder.iterdir()):
+        raise OperationalError(
+            f"{given.store} is an empty folder, not a store: it has no {CATALOG}",
+            hint="check the path; `memql load` and `memql shell` make a new store in it",
+        )
+    if given.model is not None and not given.model.strip():
+        raise InterfaceError("the model's name is empty", hint="leave --model out for tiny")
+    return connect(given.store, user=given.user, model=given.model)
