@@ -66,6 +66,8 @@ class Session:
         self._cancel = Event()
         self._lock = RLock()
         self._closed = False
+        # Where the statement of this moment runs in DuckDB, for interrupt().
+        self._running = self._cursor
         self.progress: Progress | None = None
 
     # -- statements ---------------------------------------------------------------------------
@@ -84,6 +86,7 @@ class Session:
             self._check_open()
             tree = self._parse(text)
             self._cancel.clear()
+            self._running = self._cursor
             context = self._context(text)
             values = bind_parameters(tree, parameters, context)
             return self._run(tree, context, values)
@@ -132,7 +135,7 @@ class Session:
     ) -> Result:
         optimized = self._optimized(tree, context, values)
         if not self._transaction.active:
-            return self._executor(self._store.cursor(), context, values).run(optimized.plan)
+            return self._executor(self._own_cursor(), context, values).run(optimized.plan)
         result = self._executor(self._cursor, context, values).run(optimized.plan)
         if result.rows is self._cursor:
             # The next statement of the transaction needs the cursor on which the rows wait.
@@ -243,7 +246,7 @@ class Session:
             operator = Operator(inner.key.capitalize(), {"rows from": sql})
         elif isinstance(inner, exp.Query | syntax.Materialize):
             optimized = self._optimized(inner, context, values)
-            cursor = self._cursor if self._transaction.active else self._store.cursor()
+            cursor = self._cursor if self._transaction.active else self._own_cursor()
             executor = self._executor(cursor, context, values)
             if analyze:
                 result = executor.run(optimized.plan)
@@ -290,6 +293,11 @@ class Session:
     # -- transactions -------------------------------------------------------------------------
 
     @property
+    def user(self) -> str | None:
+        """Who asks; None is the administrator of an embedded store."""
+        return self._user
+
+    @property
     def in_transaction(self) -> bool:
         """Whether BEGIN was given and neither COMMIT nor ROLLBACK."""
         return self._transaction.active
@@ -323,7 +331,7 @@ class Session:
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this session."""
         self._cancel.set()
-        self._cursor.interrupt()
+        self._running.interrupt()
 
     def close(self) -> None:
         """Undo an open transaction and give up the store."""
@@ -373,6 +381,11 @@ class Session:
         return StatementContext(
             self._user, datetime.now(UTC), text, cancel=self._cancel, progress=self.progress
         )
+
+    def _own_cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor for one query outside a transaction: its rows wait there until fetched."""
+        self._running = self._store.cursor()
+        return self._running
 
     def _views(self, context: StatementContext) -> ViewCatalog:
         return ViewCatalog(self._cursor, context, self._parse)

@@ -97,6 +97,11 @@ class Connection:
         self._session.rollback()
 
     @property
+    def user(self) -> str | None:
+        """Who asks; None is the administrator of an embedded store."""
+        return self._session.user
+
+    @property
     def in_transaction(self) -> bool:
         """Whether BEGIN was given and neither COMMIT nor ROLLBACK."""
         return self._session.in_transaction

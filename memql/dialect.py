@@ -195,10 +195,14 @@ class MemQLParser(DuckDBParser):
         """Tell whether ``MATERIALIZE AS`` starts here, where an alias could stand too.
 
         ``FROM m materialize`` is an alias and stays one; behind an implicit alias no ``AS``
-        can follow, so two words decide.
+        can follow, so two words decide, but for ``WITH materialize AS [MATERIALIZED] (...)``.
         """
-        words = [token.text.upper() for token in self._tokens[self._index : self._index + 2]]
-        return words == ["MATERIALIZE", "AS"]
+        words = [token.text.upper() for token in self._tokens[self._index : self._index + 3]]
+        return words[:2] == ["MATERIALIZE", "AS"] and words[2:] not in (
+            ["("],
+            ["MATERIALIZED"],
+            ["NOT"],
+        )
 
     def _parse_group(self, skip_group_by_token: bool = False) -> exp.Group | None:
         # sqlglot reads expressions behind GROUP BY ALL, and would take MATERIALIZE for a column.

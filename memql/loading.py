@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from memql.connection import Connection
-from memql.errors import DataError, Error, IntegrityError
+from memql.errors import DataError, Error, IntegrityError, ProgrammingError
 
 # Large enough that the cost of a statement vanishes, small enough to hold in memory.
 _BATCH_ROWS = 5000
@@ -71,6 +71,12 @@ def _insert_all(
         memory = read_line(line, number)
         if memory is None:
             continue
+        if connection.user is not None and memory.get("owner", connection.user) != connection.user:
+            raise ProgrammingError(
+                f"line {number:,}: the user {connection.user} may not write memories of "
+                f"{memory['owner']}",
+                hint="leave the owner out: it is the user; or load as the administrator",
+            )
         batch.append(memory)
         numbers.append(number)
         if len(batch) == _BATCH_ROWS:

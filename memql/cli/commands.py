@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -31,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = argument_parser().parse_args(arguments)
     quiet_libraries()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A memory may hold letters that the terminal's encoding lacks.
+            stream.reconfigure(errors="backslashreplace")
     run = {"demo": _demo, "load": _load, "query": _query, "shell": _shell}[given.command]
     try:
         code = run(given)
@@ -43,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # more when it flushes what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except UnicodeError:
+        return _failed(f"the input is not {sys.stdin.encoding} text")
     except OSError as error:
         return _failed(f"{error.filename or given.command}: {error.strerror or error}")
     except KeyboardInterrupt:

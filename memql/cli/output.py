@@ -88,9 +88,7 @@ def write_table(cursor: Cursor, console: Console, *, note: str = "") -> None:
     _write_note(console, f"{len(rows):,} row{'' if len(rows) == 1 else 's'}", note)
 
 
-def write_rows(
-    description: Description, rows: Sequence[Sequence[Any]], console: Console
-) -> None:
+def write_rows(description: Description, rows: Sequence[Sequence[Any]], console: Console) -> None:
     """Write fetched rows for a person.
 
     A plan is written as its lines, a materialized form and rows with too many columns for the
@@ -253,8 +251,7 @@ def _documents(cursor: Cursor) -> Iterator[dict[str, Any]]:
     while rows := cursor.fetchmany(_BLOCK_ROWS):
         for row in rows:
             yield {
-                name: as_json(value, kind)
-                for (name, kind), value in zip(columns, row, strict=True)
+                name: as_json(value, kind) for (name, kind), value in zip(columns, row, strict=True)
             }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,18 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 
+# Work that ends sooner shows no bar: it would only flicker, and drawing it costs time.
+_PATIENCE_SECONDS = 0.5
+
+
 class Bar:
-    """Shows how far a piece of work is, from the first report on.
+    """Shows how far a piece of work is, once it has lasted a while.
 
     Args:
         console: where to; the bar is only drawn if it is a terminal.
         title: what is being done.
         unit: what is counted.
-        keep: whether the finished bar stays on the screen.
+        keep: draw it from the first report on, and leave it on the screen.
     """
 
     def __init__(self, console: Console, title: str, unit: str, *, keep: bool = False) -> None:
@@ -25,6 +30,7 @@ class Bar:
         self._title = title
         self._unit = unit
         self._keep = keep
+        self._began = time.monotonic()
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -33,6 +39,8 @@ class Bar:
         if not self._console.is_terminal:
             return
         if self._progress is None or self._task is None:
+            if not self._keep and time.monotonic() - self._began < _PATIENCE_SECONDS:
+                return
             self._progress = self._begun()
             self._task = self._progress.add_task(self._title, total=total)
         self._progress.update(self._task, completed=done, total=total)

@@ -87,9 +87,7 @@ class Shell:
             self._messages.print(printable(f"error: {error}"), style=style, soft_wrap=True)
 
 
-def run_shell(
-    connection: Connection, source: IO[str], output: IO[str], errors: IO[str]
-) -> bool:
+def run_shell(connection: Connection, source: IO[str], output: IO[str], errors: IO[str]) -> bool:
     """Run a shell until its input ends; return whether all went well.
 
     At a terminal errors are part of the talk and the answer is always yes.

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+# What a lexer of plain SQL does not know.
+_OWN_WORDS = ("MATERIALIZED", "MATERIALIZE", "ACTIVATION", "PLAINTEXT", "EXPLAIN", "generate")
+
+
 @dataclass(frozen=True)
 class Saving:
     """What one answer took from an activation, and what it takes from text.
@@ -64,17 +68,24 @@ class Stage:
         """Write a sentence."""
         from rich.text import Text
 
-        self.console.print(Text(text, style="dim" if self.console.is_terminal else ""))
+        plain = not self.console.is_terminal
+        self.console.print(Text(text, style="" if plain else "dim"), soft_wrap=plain)
 
-    def show(self, connection: Connection, statement: str) -> list[tuple[Any, ...]]:
-        """Show a statement, run it, show its result and return its rows."""
+    def show(
+        self, connection: Connection, statement: str, *, bar: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """Show a statement, run it, show its result and return its rows.
+
+        Args:
+            connection: where it runs.
+            statement: MemQL.
+            bar: show a bar while the model computes; its drawing would count in timed answers.
+        """
         self._write_statement(statement)
-        with Bar(self.console, "computing", "tokens", keep=True) as bar:
-            connection.progress = bar.report
-            try:
-                cursor = connection.execute(statement)
-            finally:
-                connection.progress = None
+        with Bar(self.console, "computing", "tokens", keep=True) as progress:
+            connection.progress = progress.report if bar else None
+            cursor = connection.execute(statement)
+            connection.progress = None
         description = cursor.description
         if description is None:
             self.say(changed(cursor.rowcount))
@@ -104,7 +115,7 @@ class Stage:
             line = f"WRONG: {what}: expected {_shown(expected)}, found {_shown(found)}"
             style = "bold red"
             self.mistakes.append(line)
-        self.console.print(Text(line, style=style))
+        self.console.print(Text(line, style=style), soft_wrap=True)
 
     def _write_statement(self, statement: str) -> None:
         self.console.print()
@@ -121,6 +132,7 @@ class Stage:
         for head, line in zip(lead, lines, strict=True):
             code = syntax.highlight(line)
             code.rstrip()
+            code.highlight_words(_OWN_WORDS, "bright_magenta")
             self.console.print(Text(head, style="bold").append_text(code), soft_wrap=True)
 
 

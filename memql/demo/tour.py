@@ -102,9 +102,7 @@ class _Tour:
         stage = self._stage
         stage.console.print(f"MemQL {memql.__version__}, model tiny, store {self._folder}")
         lines = files("memql.demo").joinpath("memories.jsonl").read_bytes().splitlines()
-        stage.chapter(
-            "Memories", "A store is a folder. This one begins with a file of JSON lines."
-        )
+        stage.chapter("Memories", "A store is a folder. This one begins with a file of JSON lines.")
         count = load_lines(connection, lines)
         stage.say(f"{count} memories of five people loaded, as `memql load` does.")
         rows = stage.show(
@@ -158,6 +156,7 @@ class _Tour:
             connection,
             "CREATE MATERIALIZED VIEW alice_diary AS\n"
             f"SELECT content FROM memories WHERE {_DIARY}\nMATERIALIZE AS ACTIVATION",
+            bar=True,
         )
         tokens, compiled = _compiled(connection)
         stage.check("tokens compiled", tokens, compiled)
@@ -300,8 +299,8 @@ def _write_savings(stage: Stage, compiled_tokens: int) -> None:
     console = stage.console
     stage.chapter(
         "What was reused and saved",
-        "Questions about Alice's diary: tokens that went through the model, and the time to the "
-        "first token.",
+        "Tokens of Alice's diary that went through the model, and the time to the first token. "
+        "Where tokens were computed, that time includes writing them to disk for the next time.",
     )
     console.print()
     numbers = ("memory tokens", "reused", "computed", "computed as text", "first token", "as text")

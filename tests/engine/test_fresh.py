@@ -1,4 +1,4 @@
-"""What changed is seen by the next answer; what is stored outlives the process; damage is mended."""
+"""What changed is seen by the next answer, what is stored outlives the process and damage."""
 
 from __future__ import annotations
 
@@ -65,17 +65,13 @@ def test_a_view_extends_by_its_new_rows_only(con: memql.Connection) -> None:
     con.execute(VIEW)
     before = _answer(con)
     con.execute("INSERT INTO memories (owner, content) VALUES ('alice', 'Alice speaks Polish.')")
-    ((freshness,),) = [
-        (row[8],) for row in con.execute("SHOW MATERIALIZED VIEWS").fetchall()
-    ]
+    ((freshness,),) = [(row[8],) for row in con.execute("SHOW MATERIALIZED VIEWS").fetchall()]
     assert 0 < freshness < 1
     con.execute("REFRESH MATERIALIZED VIEW alice")
     after = _answer(con)
     assert (after.computed_tokens, after.reused_tokens) == (0, after.tokens)
     assert after.tokens > before.tokens
-    ((freshness,),) = [
-        (row[8],) for row in con.execute("SHOW MATERIALIZED VIEWS").fetchall()
-    ]
+    ((freshness,),) = [(row[8],) for row in con.execute("SHOW MATERIALIZED VIEWS").fetchall()]
     assert freshness == 1
 
 

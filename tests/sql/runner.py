@@ -83,7 +83,9 @@ class Runner:
             connection = memql.connect(self._store, user=self._user)
             self._connections[self._user] = connection
         if command[0] == "query":
-            rows = [" | ".join(_shown(value) for value in row) for row in connection.execute(record.sql)]
+            rows = [
+                " | ".join(_shown(value) for value in row) for row in connection.execute(record.sql)
+            ]
             if "rowsort" in command:
                 rows.sort()
             lines = [line for row in rows for line in row.split("\n")]
