@@ -13,7 +13,7 @@ from sqlglot import exp
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import ModelSpec, describe
 from memql.engine.names import unknown
-from memql.errors import ProgrammingError
+from memql.errors import Error, ProgrammingError
 
 if TYPE_CHECKING:
     import duckdb
@@ -137,21 +137,38 @@ def summary(entries: Sequence[ModelEntry]) -> list[dict[str, Any]]:
     """Return one row for each model, for SHOW MODELS."""
     rows = []
     for entry in entries:
-        spec = describe(entry.name, entry.source, entry.options)
-        rows.append(
-            {
-                "name": entry.name,
-                "source": entry.source,
-                "architecture": spec.architecture,
-                "dtype": spec.dtype,
-                "device": spec.device,
-                "layers": spec.layers,
-                "context_tokens": spec.context_tokens,
-                "bytes_per_token": spec.bytes_per_token,
-                "activation": spec.activation_refusal is None,
-            }
-        )
+        row: dict[str, Any] = dict.fromkeys(MODEL_COLUMNS)
+        row.update(name=entry.name, source=entry.source)
+        try:
+            spec = describe(entry.name, entry.source, entry.options)
+        except Error as error:
+            row["problem"] = error.message  # one model's missing files hide no other
+        else:
+            row.update(
+                architecture=spec.architecture,
+                dtype=spec.dtype,
+                device=spec.device,
+                layers=spec.layers,
+                context_tokens=spec.context_tokens,
+                bytes_per_token=spec.bytes_per_token,
+                activation=spec.activation_refusal is None,
+            )
+        rows.append(row)
     return rows
+
+
+MODEL_COLUMNS = {
+    "name": "VARCHAR",
+    "source": "VARCHAR",
+    "architecture": "VARCHAR",
+    "dtype": "VARCHAR",
+    "device": "VARCHAR",
+    "layers": "BIGINT",
+    "context_tokens": "BIGINT",
+    "bytes_per_token": "BIGINT",
+    "activation": "BOOLEAN",
+    "problem": "VARCHAR",
+}
 
 
 def _may_be_a_source(text: str) -> bool:

@@ -16,7 +16,7 @@ from memql.engine.bind.options import option_values
 from memql.engine.bind.parameters import Parameters, bind_parameters
 from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
-from memql.engine.models import Models, summary
+from memql.engine.models import MODEL_COLUMNS, Models, summary
 from memql.engine.optimize import Optimized, optimize
 from memql.engine.result import Result, arrow_of
 from memql.engine.run.change import ChangeRunner, rescanned
@@ -89,7 +89,10 @@ class Session:
             self._running = self._cursor
             context = self._context(text)
             values = bind_parameters(tree, parameters, context)
-            return self._run(tree, context, values)
+            try:
+                return self._run(tree, context, values)
+            except duckdb.Error as error:
+                raise translate(error, context) from error
 
     def executemany(self, text: str, rows: list[Parameters]) -> int:
         """Run one change for each set of parameters, all or none; return the rows written."""
@@ -417,16 +420,3 @@ class Session:
             raise InterfaceError(
                 "the connection is closed", hint="open another: memql.connect(...)"
             )
-
-
-MODEL_COLUMNS = {
-    "name": "VARCHAR",
-    "source": "VARCHAR",
-    "architecture": "VARCHAR",
-    "dtype": "VARCHAR",
-    "device": "VARCHAR",
-    "layers": "BIGINT",
-    "context_tokens": "BIGINT",
-    "bytes_per_token": "BIGINT",
-    "activation": "BOOLEAN",
-}

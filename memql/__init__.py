@@ -22,6 +22,20 @@ from memql.errors import (
     ProgrammingError,
     Warning,
 )
+from memql.types import (
+    BINARY,
+    DATETIME,
+    NUMBER,
+    ROWID,
+    STRING,
+    Binary,
+    Date,
+    DateFromTicks,
+    Time,
+    TimeFromTicks,
+    Timestamp,
+    TimestampFromTicks,
+)
 from memql.values import Activation, Answer, Prompt
 
 apilevel = "2.0"
@@ -36,6 +50,18 @@ paramstyle = "qmark"
 __version__ = "0.1.0"
 
 __all__ = [
+    "BINARY",
+    "Binary",
+    "DATETIME",
+    "Date",
+    "DateFromTicks",
+    "NUMBER",
+    "ROWID",
+    "STRING",
+    "Time",
+    "TimeFromTicks",
+    "Timestamp",
+    "TimestampFromTicks",
     "Activation",
     "Answer",
     "Connection",

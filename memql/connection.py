@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from memql import errors
 from memql.errors import InterfaceError, ProgrammingError
 
 if TYPE_CHECKING:
@@ -63,6 +64,18 @@ class Connection:
 
     Used with ``with``, it commits (or, after an error, rolls back) and closes.
     """
+
+    # PEP 249 offers the exceptions here too, for code that holds a connection and no module.
+    Warning = errors.Warning
+    Error = errors.Error
+    InterfaceError = errors.InterfaceError
+    DatabaseError = errors.DatabaseError
+    DataError = errors.DataError
+    OperationalError = errors.OperationalError
+    IntegrityError = errors.IntegrityError
+    InternalError = errors.InternalError
+    ProgrammingError = errors.ProgrammingError
+    NotSupportedError = errors.NotSupportedError
 
     def __init__(self, session: Session) -> None:
         self._session = session

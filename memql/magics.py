@@ -225,10 +225,10 @@ def load(shell: Any) -> None:
     quiet_libraries()
     notebook = Notebook()
 
-    # IPython would replace $name and {...} by Python variables; in MemQL they mean parameters
-    # and structs.
-    @no_var_expand
     def memql(line: str, cell: str | None = None) -> Table | None:
         return notebook.magic(line, cell)
 
-    shell.register_magic_function(memql, magic_kind="line_cell", magic_name="memql")
+    # IPython would replace $name and {...} by Python variables; in MemQL they mean parameters
+    # and structs.
+    function = no_var_expand(memql)
+    shell.register_magic_function(function, magic_kind="line_cell", magic_name="memql")

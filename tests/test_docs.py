@@ -288,7 +288,7 @@ def test_every_node_of_the_dialect_has_an_example() -> None:
 
 
 def test_a_statement_without_an_example_is_noticed() -> None:
-    page = read("docs/language.md").replace("SHOW M", "SELECT 1 AS M")
+    page = re.sub("^SHOW .*;$", "SELECT 1;", read("docs/language.md"), flags=re.MULTILINE)
     assert undocumented_statements(page) == ["ShowCatalog"]
 
 

@@ -59,6 +59,10 @@ def translate(error: duckdb.Error, context: StatementContext) -> Error:
         candidates = re.findall(r'"([^"]+)"', message.partition("Candidate bindings:")[2])
         names = [name for name in candidates if not name.startswith("_memql")]
         return unknown("column", missing.group(1), names, context, None)
+    if "transaction is aborted" in message:
+        return OperationalError(
+            "an error before this statement ended the transaction", hint="ROLLBACK it"
+        )
     classes: tuple[tuple[type[duckdb.Error], type[Error]], ...] = (
         (duckdb.InterruptException, OperationalError),
         (duckdb.OutOfMemoryException, OperationalError),

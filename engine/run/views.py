@@ -13,7 +13,7 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.plan import Materialize
 from memql.engine.run.executor import Executor, Trace
 from memql.engine.views import Parse, ViewCatalog, ViewEntry
-from memql.errors import NotSupportedError, ProgrammingError
+from memql.errors import Error, NotSupportedError, ProgrammingError
 
 
 @dataclass(frozen=True)
@@ -112,31 +112,37 @@ class ViewRunner:
         """Return a row for each view; freshness is tokens compiled / tokens of the current rows."""
         rows = []
         for entry in self.views.entries():
-            row: dict[str, Any] = {
-                "name": entry.name,
-                "owner": entry.owner,
-                "form": entry.form,
-                "model": entry.model,
-                "refresh": entry.refresh,
-                "rows": 0,
-                "tokens": 0,
-                "compiled_tokens": 0,
-                "freshness": None,
-                "created_at": entry.created_at,
-                "refreshed_at": entry.refreshed_at,
-                "query": entry.text,
-            }
-            executor = replace(self.executor, trace=Trace())
-            executor.prepare(self._asked(entry))
-            for one in executor.trace.prompts:
-                prompt, choice = one.prepared.prompt, one.prepared.choice
-                row["rows"] = len(prompt.segments)
-                row["tokens"] = prompt.tokens
-                row["compiled_tokens"] = choice.reused_tokens
-                if choice.form == "ACTIVATION":
-                    row["freshness"] = choice.reused_tokens / prompt.tokens
+            row: dict[str, Any] = dict.fromkeys(VIEW_COLUMNS)
+            row.update(
+                name=entry.name,
+                owner=entry.owner,
+                form=entry.form,
+                model=entry.model,
+                refresh=entry.refresh,
+                created_at=entry.created_at,
+                refreshed_at=entry.refreshed_at,
+                query=entry.text,
+            )
+            try:
+                row.update(self._counts(entry))
+            except Error as error:
+                row["problem"] = error.message  # one view's missing model hides no other
             rows.append(row)
         return rows
+
+    def _counts(self, entry: ViewEntry) -> dict[str, Any]:
+        executor = replace(self.executor, trace=Trace())
+        executor.prepare(self._asked(entry))
+        for one in executor.trace.prompts:
+            prompt, choice = one.prepared.prompt, one.prepared.choice
+            fresh = choice.reused_tokens / prompt.tokens if choice.form == "ACTIVATION" else None
+            return {
+                "rows": len(prompt.segments),
+                "tokens": prompt.tokens,
+                "compiled_tokens": choice.reused_tokens,
+                "freshness": fresh,
+            }
+        return {"rows": 0, "tokens": 0, "compiled_tokens": 0}
 
     def _asked(self, entry: ViewEntry) -> Materialize:
         """The plan of a view; AUTO is ACTIVATION here, for a view is there to be computed ahead."""
@@ -171,4 +177,5 @@ VIEW_COLUMNS = {
     "created_at": "TIMESTAMP WITH TIME ZONE",
     "refreshed_at": "TIMESTAMP WITH TIME ZONE",
     "query": "VARCHAR",
+    "problem": "VARCHAR",
 }

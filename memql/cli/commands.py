@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from memql.cli.arguments import argument_parser
 from memql.cli.output import make_console, write_result, write_table
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = argument_parser().parse_args(arguments)
     quiet_libraries()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A memory may hold letters that the terminal's encoding lacks.
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except UnicodeError:
-        return _failed(f"the input is not {sys.stdin.encoding} text")
+        return _failed("the input is not UTF-8 text")
     except OSError as error:
         return _failed(f"{error.filename or given.command}: {error.strerror or error}")
     except KeyboardInterrupt:
@@ -98,17 +101,32 @@ def _query(given: argparse.Namespace) -> int:
     statement = given.statement
     if statement == "-":
         statement = sys.stdin.read(MAX_STATEMENT_CHARACTERS)
+    statement = utf8(statement)
+    values = {name: utf8(value) for name, value in given.param}
     with _opened(given, make=False) as connection:
         with Bar(make_console(sys.stderr, stderr=True), "computing", "tokens") as bar:
             connection.progress = bar.report
             started = time.perf_counter()
-            cursor = connection.execute(statement, dict(given.param) or None)
+            cursor = connection.execute(statement, values or None)
         seconds = time.perf_counter() - started
         if given.format == "table":
             write_table(cursor, make_console(sys.stdout), note=f"{seconds:.2f} s")
         else:
             write_result(cursor, given.format, sys.stdout)
     return DONE
+
+
+def utf8(value: Any) -> Any:
+    """Return a value from the command line, a text as the UTF-8 that was meant.
+
+    Python reads bytes that the locale lacks as lone surrogates.
+
+    Raises:
+        UnicodeDecodeError: the bytes are no UTF-8.
+    """
+    if not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value):
+        return value
+    return value.encode(sys.getfilesystemencoding(), "surrogateescape").decode("utf-8")
 
 
 def _shell(given: argparse.Namespace) -> int:
@@ -118,8 +136,10 @@ def _shell(given: argparse.Namespace) -> int:
 
 def _opened(given: argparse.Namespace, *, make: bool) -> Connection:
     """Open the store that was named; a new one is only made where that is meant."""
-    from memql.storage.store import CATALOG
+    from memql.storage.store import CATALOG, MEMORY
 
+    if given.store == MEMORY:
+        return connect(MEMORY, user=given.user, model=given.model)
     folder = Path(given.store)
     if not folder.exists():
         if not make:

@@ -57,11 +57,11 @@ def run_demo(stream: IO[str], keep: str | None = None) -> bool:
         if stage.mistakes:
             console.print(f"\n{len(stage.mistakes)} of the checks failed:")
             for line in stage.mistakes:
-                console.print(f"  {line}")
+                console.print(f"  {line}", soft_wrap=True)
         else:
             console.print("\nEvery answer and every count was checked and is right.")
         if keep is not None:
-            console.print(f"The store is kept. Go on with: memql shell {folder}")
+            console.print(f"The store is kept. Go on with: memql shell {folder}", soft_wrap=True)
     return not stage.mistakes
 
 
@@ -100,7 +100,9 @@ class _Tour:
 
     def _fill(self, connection: Connection) -> None:
         stage = self._stage
-        stage.console.print(f"MemQL {memql.__version__}, model tiny, store {self._folder}")
+        stage.console.print(
+            f"MemQL {memql.__version__}, model tiny, store {self._folder}", soft_wrap=True
+        )
         lines = files("memql.demo").joinpath("memories.jsonl").read_bytes().splitlines()
         stage.chapter("Memories", "A store is a folder. This one begins with a file of JSON lines.")
         count = load_lines(connection, lines)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import memql
 from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import describe
+from tests.model.conftest import _single_thread, model_folder
+
+__all__ = ["_single_thread", "model_folder"]  # fixtures: pytest finds them by name
 
 FACTS = [
     ("alice", "food", "Alice must not eat peanuts."),
@@ -19,15 +21,6 @@ FACTS = [
     ("alice", "pet", "Alice's pet is turtle."),
     ("bob", "work", "Bob works as baker."),
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small models are faster on one thread, and as exact."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

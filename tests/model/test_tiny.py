@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,6 +107,13 @@ def test_relations_are_told_apart_by_statement_and_question() -> None:
     assert len(RELATIONS) >= 24
     forms = [form for r in RELATIONS for form in (r.statement, *r.questions)]
     assert len(set(forms)) == len(forms)
+
+
+def test_the_model_card_lists_every_form() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tiny.md").read_text("utf-8")
+    for relation in RELATIONS:
+        questions = "<br>".join(question.format(n="X") for question in relation.questions)
+        assert f"| {relation.statement.format(n='X', v='Y')} | {questions} |" in page
 
 
 def test_the_weights_stay_small() -> None:

@@ -41,7 +41,7 @@ STAGES: tuple[tuple[int, int, float], ...] = (
 QUESTIONS = 12
 PASS = 0.95
 # Contexts with memories that no question asks for, and contexts with names never seen before.
-NOISE_SHARE, NEW_NAME_SHARE = 0.25, 0.2
+NOISE_SHARE, NEW_NAME_SHARE = 0.25, 0.35
 EVALUATE_STEPS = 100
 SAVE_SECONDS = 180.0
 

@@ -1,0 +1,137 @@
+"""The command ``memql`` as its own process: pipes, a terminal, and a store that is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+import memql
+
+MEMQL = [sys.executable, "-m", "memql"]
+ESCAPE = b"\x1b"
+
+
+def run(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    # The developer's own colour settings do not belong to the test.
+    environment = {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "NO_COLOR")}
+    return subprocess.run(
+        [*MEMQL, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        env={**environment, "TERM": "xterm-256color"},
+        timeout=60,
+    )
+
+
+def on_terminal(arguments: list[str], typed: Sequence[bytes] = ()) -> tuple[int, bytes]:
+    """Run the command on a terminal of its own; return its exit code and what it wrote.
+
+    Args:
+        arguments: of the command.
+        typed: what is typed at each prompt, one after the other.
+    """
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [*MEMQL, *arguments],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"},
+    )
+    os.close(slave)
+    written, seen, waiting = b"", 0, list(typed)
+    # Linux says by an OSError that the other end was closed.
+    with contextlib.suppress(OSError):
+        while piece := os.read(master, 4096):
+            written += piece
+            if waiting and b"> " in written[seen:]:
+                seen = len(written)
+                os.write(master, waiting.pop(0))
+    os.close(master)
+    return process.wait(timeout=60), written
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    path = tmp_path / "agent.memql"
+    with memql.connect(path) as con:
+        con.execute("INSERT INTO memories (content) VALUES ('It rains.')")
+    return str(path)
+
+
+def test_a_pipe_gets_no_colours_and_a_terminal_does(store: str) -> None:
+    statement = "SELECT content, kind FROM memories"
+    piped = run("query", store, statement)
+    assert piped.returncode == 0
+    assert piped.stdout == "content   | kind\n----------+-----\nIt rains. | NULL\n"
+    assert piped.stderr == ""
+    code, written = on_terminal(["query", store, statement])
+    assert code == 0
+    assert ESCAPE in written
+    assert "\u256d".encode() in written
+    assert b"1 row" in written
+
+
+def test_an_error_is_short_and_on_standard_error(store: str) -> None:
+    failed = run("query", store, "SELECT x FROM memories")
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert failed.stderr.startswith("error: unknown column 'x' (line 1, column 8)\n")
+    assert "Traceback" not in failed.stderr
+
+
+def test_an_answer_in_a_pipe_is_the_answer_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "agent.memql")
+    with memql.connect(path) as con:
+        con.execute("INSERT INTO memories (content) VALUES ('Alice lives in Lisbon.')")
+    asked = run("query", path, "SELECT generate('Where does Alice live?') AS home FROM memories")
+    assert asked.stdout.splitlines() == ["home", "-" * 22, "Alice lives in Lisbon."]
+    assert asked.stderr == ""
+
+
+def test_a_store_that_another_process_has_open(store: str) -> None:
+    with memql.connect(store):
+        failed = run("query", store, "SELECT 1")
+    assert failed.returncode == 1
+    assert f"is opened by another process: pid {os.getpid()} on host" in failed.stderr
+    assert run("query", store, "SELECT 1").returncode == 0
+
+
+def test_a_reader_that_stops_early_is_no_error() -> None:
+    process = subprocess.Popen(
+        [*MEMQL, "query", ":memory:", "SELECT range FROM range(200000)", "--format", "csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    assert process.stdout.readline() == b"range\n"
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 0
+
+
+def test_a_shell_on_a_terminal(store: str) -> None:
+    lines = [b"SELECT content", b"FROM memories;", b"SELECT x;", b"\\?", b"SELECT 'dropped"]
+    typed = [*(line + b"\r" for line in lines), b"\x03", b"\\q\r"]
+    code, written = on_terminal(["shell", store], typed)
+    assert code == 0
+    assert b"memql> " in written
+    assert b"  ...> " in written
+    assert b"It rains." in written
+    assert b"error: " in written
+    assert b"this help" in written
+    # Ctrl-C dropped the open text, so that \\q is not a part of it.
+    assert written.rstrip().endswith(b"\\q")
