@@ -97,7 +97,12 @@ def position_of(text: str, offset: int) -> Position:
 
 
 def _check_size(text: str) -> None:
-    size = len(text.encode("utf-8", "surrogatepass"))
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        raise ProgrammingError(
+            f"the statement holds half of a character (a lone surrogate) at place {error.start + 1}"
+        ) from None
     if size > MAX_STATEMENT_BYTES:
         raise ProgrammingError(
             f"the statement has {size:,} bytes; at most {MAX_STATEMENT_BYTES:,} are accepted",

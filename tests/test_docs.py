@@ -13,11 +13,13 @@ How a page is written:
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import doctest
 import importlib
 import io
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,15 +28,16 @@ import pytest
 
 import memql
 from memql import dialect, parser
+from memql.cli.arguments import argument_parser
 from memql.engine import syntax
 from memql.engine.bind.options import GENERATE_OPTIONS, MATERIALIZE_OPTIONS
 from memql.engine.model.families import EXACT_FAMILIES
 from memql.engine.model.spec import DTYPE_BYTES
 from memql.engine.model.spec import OPTIONS as MODEL_OPTIONS
+from memql.engine.models import MODEL_COLUMNS
 from memql.engine.optimize import RULES
 from memql.engine.run.executor import MATERIALIZE_COLUMNS
 from memql.engine.run.views import VIEW_COLUMNS
-from memql.engine.session import MODEL_COLUMNS
 from memql.storage.schema import MEMORY_COLUMNS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -343,6 +346,48 @@ def test_everything_that_explain_prints_is_documented() -> None:
             names = {match[1] for line in lines if (match := re.search(r"(\w+): ", line))}
             assert {"reused_tokens", "computed_tokens"} <= names
             assert not unnamed(names, read("docs/explain.md"))
+
+
+# -- the command line --------------------------------------------------------------------------
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """Return the arguments of each call of memql in a page's sh blocks."""
+    lines = [
+        line
+        for block in blocks_of(page)
+        if block.language == "sh"
+        for line in block.text.splitlines()
+    ]
+    calls = []
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if "memql" in words:
+            call = words[words.index("memql") + 1 :]
+            ends = [number for number, word in enumerate(call) if word in ("<", ">", "|")]
+            calls.append(call[: ends[0]] if ends else call)
+    return calls
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/cli.md"])
+def test_commands_have_right_arguments(name: str) -> None:
+    calls = commands_of(read(name))
+    assert len(calls) >= 4
+    for call in calls:
+        given = argument_parser().parse_args(call)
+        if given.command == "query" and given.statement != "-":
+            parser.parse(given.statement)
+
+
+def test_every_option_of_the_command_line_is_documented() -> None:
+    help_texts = [argument_parser().format_help()]
+    for action in argument_parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            help_texts.extend(one.format_help() for one in action.choices.values())
+    options = {name for text in help_texts for name in re.findall(r"(?<![\w-])--[a-z]+", text)}
+    assert {"--user", "--model", "--format"} <= options
+    page = read("docs/cli.md")
+    assert not [name for name in options if f"{name}" not in page]
 
 
 # -- docstrings --------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from memql.engine.context import StatementContext
 from memql.engine.names import position, unknown
-from memql.errors import ProgrammingError
+from memql.errors import DataError, ProgrammingError
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
@@ -28,6 +28,8 @@ def bind_parameters(
     Raises:
         ProgrammingError: a value is missing or left over, or the styles are mixed.
     """
+    for value in parameters.values() if isinstance(parameters, Mapping) else parameters or ():
+        _check_text(value)
     placeholders = sorted(
         statement.find_all(exp.Placeholder), key=lambda node: int(node.meta["start"])
     )
@@ -67,6 +69,24 @@ def used_parameters(tree: exp.Expr, values: Mapping[str, Any]) -> dict[str, Any]
     """Return the values that a tree names: DuckDB refuses values that it does not need."""
     names = {node.name for node in tree.find_all(exp.Placeholder)}
     return {name: values[name] for name in sorted(names)}
+
+
+def _check_text(value: Any) -> None:
+    """Refuse halves of characters: DuckDB fails on them without naming the value."""
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"a parameter holds half of a character (a lone surrogate) at place "
+                f"{error.start + 1} of {value[:40]!r}"
+            ) from None
+    elif isinstance(value, Mapping):
+        for item in (*value.keys(), *value.values()):
+            _check_text(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_text(item)
 
 
 def _bind_named(

@@ -1,0 +1,114 @@
+"""Parameters: where they stand, what they hold, and what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+import memql
+from memql.errors import DataError, Error, InterfaceError, ProgrammingError
+
+
+@pytest.fixture
+def con() -> Iterator[memql.Connection]:
+    connection = memql.connect(":memory:")
+    connection.executemany(
+        "INSERT INTO memories (content, kind, importance) VALUES (?, ?, ?)",
+        [["a", "x", 0.1], ["b", "x", 0.2], ["c", "y", None]],
+    )
+    yield connection
+    connection.close()
+
+
+def test_values_are_taken_in_the_order_of_the_text(con: memql.Connection) -> None:
+    # A tree's own order is another one: LIMIT is printed last, WITH is kept apart.
+    row = con.execute(
+        "WITH w AS (SELECT ? AS first) SELECT first, ?, kind || ? FROM memories, w "
+        "WHERE content IN (?, ?) AND CASE WHEN ? THEN kind = ? ELSE false END "
+        "ORDER BY content || ? LIMIT ? OFFSET ?",
+        [1, 2, "3", "a", "b", True, "x", "8", 1, 1],
+    ).fetchall()
+    assert row == [(1, 2, "x3")]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "rows"),
+    [
+        ("SELECT $a, $b, $a", {"a": 1, "b": None}, [(1, None, 1)]),
+        ("SELECT $2, $1", ["x", "y"], [("y", "x")]),
+        ("SELECT ?", (datetime(2020, 1, 2, tzinfo=UTC),), [(datetime(2020, 1, 2, tzinfo=UTC),)]),
+        ("SELECT ?", [["p", "q"]], [(["p", "q"],)]),
+        ("SELECT ?", ["'; DROP TABLE memories; --"], [("'; DROP TABLE memories; --",)]),
+        ("SELECT content FROM memories WHERE importance > ? ORDER BY 1", [0.15], [("b",)]),
+        ("SELECT 1", [], [(1,)]),
+    ],
+)
+def test_forms_of_parameters(con: memql.Connection, text: str, values: Any, rows: Any) -> None:
+    assert con.execute(text, values).fetchall() == rows
+
+
+def test_parameters_of_generate(con: memql.Connection) -> None:
+    text = "SELECT generate(?, content || ?, max_tokens := ?) FROM memories WHERE kind = ?"
+    answer = con.execute(text, ["Who?", "!", 2, "x"]).fetchall()[0][0]
+    assert answer.answer_tokens <= 2 and len(answer.memory_ids) == 2
+    named = "SELECT generate($q, max_tokens := $n) FROM memories GROUP BY kind HAVING count(*) > $k"
+    assert len(con.execute(named, {"q": "Who?", "n": 1, "k": 1}).fetchall()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "error", "expected"),
+    [
+        ("SELECT ?, ?", [1], ProgrammingError, "has 2 parameters, 1 values were given"),
+        ("SELECT 1", [1], ProgrammingError, "has 0 parameters, 1 values were given"),
+        ("SELECT ?", None, ProgrammingError, "has 1 parameters, 0 values were given"),
+        ("SELECT ?", {"a": 1}, ProgrammingError, "named values were given"),
+        ("SELECT $a", [1], ProgrammingError, "named parameters (a)"),
+        ("SELECT $a", {"b": 1}, ProgrammingError, "no value for the parameter $a"),
+        ("SELECT $abc", {"abc": 1, "abd": 2}, ProgrammingError, "did you mean abc?"),
+        ("SELECT ?, $a", {"a": 1}, ProgrammingError, "either ? or $name"),
+        ("SELECT $3", [1, 2], ProgrammingError, "up to $3, 2 values"),
+        ("SELECT ?", "x", ProgrammingError, "a sequence or a mapping, found str"),
+        ("SELECT $memql_p1", {"memql_p1": 1}, ProgrammingError, "are MemQL's own"),
+        ("SELECT ?", ["\udcff"], DataError, "half of a character"),
+        ("SELECT ?", [["ok", "\ud800"]], DataError, "half of a character"),
+        ("SELECT '\udcff'", None, ProgrammingError, "half of a character"),
+        ("SELECT ?", [object()], Error, "object"),
+        (
+            "CREATE MATERIALIZED VIEW v AS SELECT content FROM memories WHERE kind = ?",
+            ["x"],
+            ProgrammingError,
+            "cannot have parameters",
+        ),
+    ],
+)
+def test_wrong_parameters(
+    con: memql.Connection, text: str, values: Any, error: type[Error], expected: str
+) -> None:
+    with pytest.raises(error) as caught:
+        con.execute(text, values)
+    assert expected in str(caught.value)
+
+
+def test_executemany_writes_all_or_nothing(con: memql.Connection) -> None:
+    insert = "INSERT INTO memories (content, importance) VALUES (?, ?)"
+    with pytest.raises(DataError):
+        con.executemany(insert, [["d", 0.5], ["e", 7]])
+    assert con.execute("SELECT count(*) FROM memories").fetchone() == (3,)
+    assert con.executemany(insert, [["d", 0.5], ["e", 0.7]]).rowcount == 2
+    assert con.executemany(insert, []).rowcount == 0
+
+
+def test_a_closed_connection_says_so(con: memql.Connection) -> None:
+    cursor = con.cursor()
+    con.close()
+    for use in (
+        lambda: con.execute("SELECT 1"),
+        lambda: cursor.execute("SELECT 1"),
+        con.commit,
+        con.cursor,
+    ):
+        with pytest.raises(InterfaceError, match="closed"):
+            use()
