@@ -24,11 +24,13 @@ class Relation:
 
     Args:
         query: the tree, in DuckDB's dialect.
+        policy: what of memories the query may see, in words; None if it reaches none.
         unproven: why the rows cannot be traced to memories, or None where they can
             (then the last column, or the rows of each generate, carry the lineage).
     """
 
     query: exp.Query
+    policy: str | None = None
     unproven: str | None = None
 
 

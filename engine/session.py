@@ -246,7 +246,8 @@ class Session:
                     hint="EXPLAIN shows its plan and writes nothing",
                 )
             sql = shown_sql(plan.relation.query)
-            operator = Operator(inner.key.capitalize(), {"rows from": sql})
+            details = {"policy": plan.relation.policy} if plan.relation.policy else {}
+            operator = Operator(inner.key.capitalize(), {**details, "rows from": sql})
         elif isinstance(inner, exp.Query | syntax.Materialize):
             optimized = self._optimized(inner, context, values)
             cursor = self._cursor if self._transaction.active else self._own_cursor()

@@ -112,7 +112,9 @@ def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
         raise ProgrammingError("INSERT INTO memories needs the column content")
     bound = binder.bind_relation(_checked(source, binder))
     return InsertPlan(
-        Relation(_cast_columns(bound.query, columns)), columns, _returning(tree, binder)
+        Relation(_cast_columns(bound.query, columns), bound.policy),
+        columns,
+        _returning(tree, binder),
     )
 
 

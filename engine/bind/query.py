@@ -85,8 +85,7 @@ class QueryBinder:
         """Return a plain query with its names resolved and its policy added."""
         query = query.copy()
         Sources(self.context, self.views).resolve(query)
-        add_policy(query, self.context, lineage=False)
-        return Relation(query)
+        return Relation(query, add_policy(query, self.context, lineage=False))
 
     # -- targets ------------------------------------------------------------------------------
 
@@ -129,14 +128,14 @@ class QueryBinder:
             if isinstance(traced, exp.Select) and not ordered:
                 ordered = self._inherit_order(traced)
             trace_query(traced)
-            add_policy(traced, self.context, lineage=True)
-            return Materialize(Relation(traced), target, ordered)
+            policy = add_policy(traced, self.context, lineage=True)
+            return Materialize(Relation(traced, policy), target, ordered)
         except Untraceable as reason:
             ordered = resolved.args.get("order") is not None
             if isinstance(resolved, exp.Select) and not ordered:
                 ordered = self._inherit_order(resolved)
-            add_policy(resolved, self.context, lineage=False)
-            return Materialize(Relation(resolved, str(reason)), target, ordered)
+            policy = add_policy(resolved, self.context, lineage=False)
+            return Materialize(Relation(resolved, policy, str(reason)), target, ordered)
 
     def _inherit_order(self, select: exp.Select) -> bool:
         grouped = (
@@ -214,8 +213,9 @@ class QueryBinder:
             rank = order_of_source(traced)
         split = GenerateSplit(traced, lineage, self.context, self.values, content, rank, columns)
         select, finish, answer_columns = split.split()
-        add_policy(select, self.context, lineage=lineage is not None)
-        answer = Answer(Relation(select, unproven), tuple(split.calls), target)
+        # The calls reach memories too, but through the same FROM.
+        policy = add_policy(select, self.context, lineage=lineage is not None)
+        answer = Answer(Relation(select, policy, unproven), tuple(split.calls), target)
         return Finish(answer, finish, answer_columns)
 
 

@@ -59,7 +59,6 @@ class Sources:
 
     context: StatementContext
     views: Views
-    reaches_memories: bool = field(default=False, init=False)
     _expanding: list[str] = field(default_factory=list, init=False)
 
     def resolve(self, query: exp.Query) -> None:
@@ -98,7 +97,6 @@ class Sources:
                     statement=self.context.text,
                 )
         if name.lower() == MEMORIES:
-            self.reaches_memories = True
             table.set("this", exp.to_identifier(VISIBLE_TABLE, quoted=True))
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
@@ -123,7 +121,6 @@ class Sources:
         for key in ("joins", "laterals", "pivots", "sample"):
             if table.args.get(key):
                 subquery.set(key, table.args[key])
-        subquery.meta["view"] = view
         table.replace(subquery)
 
     def _known(self, table: exp.Table) -> list[str]:
@@ -150,13 +147,17 @@ def visible_ctes(table: exp.Expr) -> set[str]:
     return names
 
 
-def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) -> None:
-    """Put, in place, what the user may see in front of ``query``.
+def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) -> str | None:
+    """Put, in place, what the user may see in front of ``query``; say it in words.
+
+    A query that does not reach memories is left as it is, and None is returned.
 
     The rows are active, not expired and the user's own; for the administrator of an embedded
     store, everybody's. For anyone else they stand behind a materialized CTE, so that no
     predicate of the query is ever evaluated on another owner's row.
     """
+    if not any(table.name == VISIBLE_TABLE for table in query.find_all(exp.Table)):
+        return None
     policy = _policy_query(lineage).copy()
     # Literals, not parameters: DuckDB takes no parameters in some statements (PIVOT).
     now = exp.cast(exp.Literal.string(context.now.isoformat()), "timestamptz")
@@ -176,6 +177,8 @@ def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) ->
         query.set("with_", exp.With(expressions=[cte]))
     else:
         clause.set("expressions", [cte, *clause.expressions])
+    words = "active, not expired"
+    return words if context.user is None else f"{words}, owner = {context.user}"
 
 
 @lru_cache(maxsize=2)

@@ -74,7 +74,10 @@ def _target(form: str, view: str | None, trace: Trace) -> dict[str, Any]:
 
 
 def _relation(relation: Relation, trace: Trace) -> Operator:
-    details: dict[str, Any] = {"rows": trace.relation_rows, "sql": shown_sql(relation.query)}
+    details: dict[str, Any] = {"rows": trace.relation_rows}
+    if relation.policy is not None:
+        details["policy"] = relation.policy
+    details["sql"] = shown_sql(relation.query)
     if relation.unproven is not None:
         details["lineage"] = f"not proven ({relation.unproven}): used, not stored"
     return Operator("Relation", details, {"seconds": trace.relation_seconds})
@@ -83,11 +86,12 @@ def _relation(relation: Relation, trace: Trace) -> Operator:
 def shown_sql(query: exp.Query) -> str:
     """The SQL that DuckDB runs, without the policy's own text, which is the same in every query."""
     query = query.copy()
-    policy = next(cte for cte in query.find_all(exp.CTE) if cte.alias == VISIBLE_TABLE)
-    clause = policy.parent
-    policy.pop()
-    if clause is not None and not clause.expressions:
-        clause.pop()
+    for cte in list(query.find_all(exp.CTE)):
+        if cte.alias == VISIBLE_TABLE:
+            clause = cte.parent
+            cte.pop()
+            if clause is not None and not clause.expressions:
+                clause.pop()
     for table in query.find_all(exp.Table):
         if table.name == VISIBLE_TABLE:
             table.set("this", exp.to_identifier("memories"))

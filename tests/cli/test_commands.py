@@ -113,6 +113,14 @@ def test_query_takes_parameters_a_format_and_a_user(store: str, capsys: Captured
     assert "alice" not in capsys.readouterr().out
 
 
+def test_an_answer_in_a_pipe_is_the_answer_alone(store: str, capsys: Captured) -> None:
+    ask = "SELECT generate('Where does Alice live?') AS home FROM memories WHERE owner = 'alice'"
+    assert main(["query", store, ask]) == 0
+    found = capsys.readouterr()
+    assert found.out.splitlines() == ["home", "-" * 22, "Alice lives in Lisbon."]
+    assert found.err == ""
+
+
 def test_query_reads_its_statement_from_standard_input(
     store: str, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def test_the_whole_demo_and_its_closing_table(tmp_path: Path) -> None:
 
 def test_a_wrong_answer_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tour, "_ALLERGY", "What must Alice not eat?")
+    monkeypatch.setattr(tour, "_RUNS", 1)
     shown = io.StringIO()
     assert not run_demo(shown)
     assert "WRONG: the answer: expected Alice is allergic to sesame., found" in shown.getvalue()

@@ -43,7 +43,7 @@ def test_every_column_but_the_computed_ones_can_be_given(con: memql.Connection) 
         "agent": "helper",
         "session": "s1",
         "kind": "fact",
-        "content": "Alice said: \u201cgr\u00fcn\u201d \u2013 \u4f60\u597d \U0001f642\n'quoted' \"twice\" $batch ?",
+        "content": "Alice: \u201cgr\u00fcn\u201d \u4f60\u597d \U0001f642\n'quoted' $batch ?",
         "source": "mail",
         "tags": ["a", "b, c", "d'e"],
         "importance": 0.25,
