@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # More rows make a notebook slow; the table object has them all.
 _SHOWN_ROWS = 100
+_SHOWN_ITEMS = 20  # of a list, in a page
 
 _USAGE = """\
 %memql STATEMENT                              run a statement and show its rows
@@ -211,7 +212,7 @@ def _data(value: Any) -> str:
         return "<td><em>NULL</em></td>"
     # Texts keep their line ends, and stand on the left, where they are read.
     style = "text-align: left; white-space: pre-wrap"
-    return f'<td style="{style}">{html.escape(as_text(value))}</td>'
+    return f'<td style="{style}">{html.escape(as_text(value, _SHOWN_ITEMS))}</td>'
 
 
 def load(shell: Any) -> None:

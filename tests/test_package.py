@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,35 @@ def test_the_sdist_holds_tests_and_docs(built: Path) -> None:
     assert {"README.md", "LICENSE", "pyproject.toml", "tests/test_package.py"} <= names
     assert {"docs/language.md", "engine/session.py", "storage/store.py"} <= names
     assert not [name for name in names if name.startswith(("memql/engine", "memql/storage"))]
+
+
+def test_the_wheel_works_beside_folders_called_engine_and_storage(
+    built: Path, tmp_path: Path
+) -> None:
+    (path,) = built.glob("*.whl")
+    installed, work = tmp_path / "installed", tmp_path / "work"
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(installed)
+    for name in ("engine", "storage"):
+        (work / name).mkdir(parents=True)
+        (work / name / "__init__.py").write_text("raise ImportError('the folder of a user')")
+    program = """
+import memql
+with memql.connect("agent.memql") as con:
+    con.execute("INSERT INTO memories (content) VALUES ('Alice lives in Lisbon.')")
+    con.execute("EXPLAIN SELECT generate('Where does Alice live?') FROM memories").fetchall()
+print(memql.__file__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=work,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(installed)
 
 
 def test_the_entry_points_are_there(built: Path) -> None:

@@ -301,13 +301,23 @@ class Executor:
         started = time.perf_counter()
         if choice.form == "ACTIVATION":
             brought = bring(prompt, choice, runtime, self.store, self.context, room)
-            prefix, ids = brought.prefix, list(prepared.tail_ids)
+            prefix = brought.prefix
         else:
+            # Split where an activation is: the order of additions is then the same in both
+            # forms, and their numbers are equal bit for bit.
             prefix = runtime.prefix(prompt.tokens + room)
-            ids = [*prompt.ids, *prepared.tail_ids]
+            runtime.extend(
+                prefix,
+                prompt.ids,
+                on_progress=self.context.progress,
+                check_cancel=self.context.check_cancel,
+            )
         before = time.perf_counter() - started
         generation = runtime.generate(
-            prefix, ids, max_tokens=prepared.max_tokens, check_cancel=self.context.check_cancel
+            prefix,
+            prepared.tail_ids,
+            max_tokens=prepared.max_tokens,
+            check_cancel=self.context.check_cancel,
         )
         answered = Answered(
             text=generation.text.strip(),

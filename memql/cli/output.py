@@ -27,6 +27,8 @@ _PIPED_COLUMN_WIDTH = 80
 # Narrower than this a folded column cannot be read: such rows are shown as records.
 _NARROW = 12
 _BLOCK_ROWS = 1000
+# The ids of all memories of an activation would fill a screen; a pipe gets them all.
+_TERMINAL_ITEMS = 8
 _TOLD_ANSWERS = 3  # more lines about them would bury the answers themselves
 _NUMBER = re.compile(r"^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DOUBLE|FLOAT|DECIMAL.*)$")
 
@@ -182,10 +184,11 @@ def _cell(text: str, style: str = "") -> Text:
     return Text(text, style=style)
 
 
-def _shown(value: Any) -> Text:
+def _shown(value: Any, console: Console) -> Text:
     if value is None:
         return _cell(NULL, "dim italic")
-    return _cell(as_text(value), "bold green" if isinstance(value, Answer) else "")
+    most_items = _TERMINAL_ITEMS if console.is_terminal else None
+    return _cell(as_text(value, most_items), "bold green" if isinstance(value, Answer) else "")
 
 
 def _as_records(console: Console, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> bool:
@@ -208,7 +211,7 @@ def _write_grid(
         if _NUMBER.match(kind):
             column.justify = "right"
     for row in rows:
-        table.add_row(*(_shown(value) for value in row))
+        table.add_row(*(_shown(value, console) for value in row))
     print_grid(console, table)
 
 
@@ -218,7 +221,7 @@ def _write_records(console: Console, names: Sequence[str], rows: Sequence[Sequen
         if len(rows) > 1:
             console.print(_cell(f"-- row {number}", "dim"))
         for name, value in zip(names, row, strict=True):
-            lines = _shown(value).split("\n", allow_blank=True)
+            lines = _shown(value, console).split("\n", allow_blank=True)
             for n, line in enumerate(lines):
                 head = _cell(f"{name if n == 0 else '':<{width}} | ", "bold")
                 console.print(head.append_text(line), soft_wrap=True)

@@ -27,11 +27,12 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-def as_text(value: Any) -> str:
+def as_text(value: Any, most_items: int | None = None) -> str:
     """Return a value as it stands in a table.
 
     Args:
         value: what a cursor gives.
+        most_items: of a longer list only the first are shown, and how many more there are.
 
     >>> as_text(None), as_text(True), as_text(["a", "b"])
     ('NULL', 'true', '[a, b]')
@@ -45,7 +46,10 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(as_text(item) for item in value) + "]"
+        items = [as_text(item) for item in value[:most_items]]
+        if len(items) < len(value):
+            items.append(f"... {len(value) - len(items):,} more")
+        return f"[{', '.join(items)}]"
     if isinstance(value, dict):
         pairs = (f"{as_text(key)}: {as_text(item)}" for key, item in value.items())
         return "{" + ", ".join(pairs) + "}"

@@ -51,7 +51,7 @@ def run_demo(stream: IO[str], keep: str | None = None) -> bool:
     console = make_console(stream)
     with _folder(keep) as folder:
         stage = Stage(console)
-        tour = _Tour(stage, folder)
+        tour = Tour(stage, folder)
         tour.run()
         _write_savings(stage, tour.view_tokens)
         if stage.mistakes:
@@ -79,27 +79,36 @@ def _folder(keep: str | None) -> Iterator[Path]:
     yield Path(keep)
 
 
-class _Tour:
+class Tour:
+    """The chapters of the demo, each with its statements and checks.
+
+    Args:
+        stage: where they are shown.
+        folder: the store, made by the first chapter.
+    """
+
     def __init__(self, stage: Stage, folder: Path) -> None:
-        self._stage = stage
+        self.stage = stage
         self._folder = folder
         self.view_tokens = 0
 
     def run(self) -> None:
+        """Show all chapters."""
         with connect(self._folder) as connection:
-            self._fill(connection)
-            self._explain(connection)
-            self._answer_from_text(connection)
-            self._compile(connection)
-            self._answer_from_activation(connection)
-            self._extend(connection)
-            self._update(connection)
+            self.fill(connection)
+            self.explain(connection)
+            self.answer_from_text(connection)
+            self.compile(connection)
+            self.answer_from_activation(connection)
+            self.extend(connection)
+            self.update(connection)
         with connect(self._folder) as connection:
-            self._reopened(connection)
-            self._groups(connection)
+            self.reopened(connection)
+            self.groups(connection)
 
-    def _fill(self, connection: Connection) -> None:
-        stage = self._stage
+    def fill(self, connection: Connection) -> None:
+        """Load and look at memories."""
+        stage = self.stage
         stage.console.print(
             f"MemQL {memql.__version__}, model tiny, store {self._folder}", soft_wrap=True
         )
@@ -124,18 +133,20 @@ class _Tour:
             "WHERE owner = 'alice' AND importance >= 0.7 ORDER BY importance DESC, content",
         )
 
-    def _explain(self, connection: Connection) -> None:
-        self._stage.chapter(
+    def explain(self, connection: Connection) -> None:
+        """Show a plan."""
+        self.stage.chapter(
             "The plan",
             "EXPLAIN finds the rows and counts their tokens. It loads no model and writes nothing.",
         )
-        self._stage.show(
+        self.stage.show(
             connection,
             f"EXPLAIN (COSTS off) SELECT generate('{_EAT}')\nFROM memories WHERE {_DIARY}",
         )
 
-    def _answer_from_text(self, connection: Connection) -> None:
-        stage = self._stage
+    def answer_from_text(self, connection: Connection) -> None:
+        """Ask the model with the memories as text."""
+        stage = self.stage
         stage.chapter(
             "An answer from text", "The model reads every row, as any program would have it do."
         )
@@ -148,8 +159,9 @@ class _Tour:
         stage.check("the answer", _PEANUTS, str(answer))
         stage.check("tokens computed", answer.tokens, answer.computed_tokens)
 
-    def _compile(self, connection: Connection) -> None:
-        stage = self._stage
+    def compile(self, connection: Connection) -> None:
+        """Make a view and compile it."""
+        stage = self.stage
         stage.chapter(
             "Compile the memories",
             "A materialized view keeps what the model makes of the rows: its KV cache.",
@@ -164,8 +176,9 @@ class _Tour:
         stage.check("tokens compiled", tokens, compiled)
         self.view_tokens = compiled
 
-    def _answer_from_activation(self, connection: Connection) -> None:
-        stage = self._stage
+    def answer_from_activation(self, connection: Connection) -> None:
+        """Ask again with the memories as an activation."""
+        stage = self.stage
         stage.chapter(
             "The same answer from the activation",
             "The view is a named query. What was compiled is loaded, and only the question is "
@@ -183,8 +196,9 @@ class _Tour:
             f"{saving.activation_seconds * 1000:.1f} ms from the activation."
         )
 
-    def _extend(self, connection: Connection) -> None:
-        stage = self._stage
+    def extend(self, connection: Connection) -> None:
+        """Add a memory to the view."""
+        stage = self.stage
         stage.chapter(
             "A new memory extends the view",
             "It comes last, so everything before it is reused and only its own tokens are "
@@ -202,8 +216,9 @@ class _Tour:
         stage.check("tokens computed, the new ones", tokens - compiled, answer.computed_tokens)
         self._save("after a new memory", connection, _ALLERGY, answer, None)
 
-    def _update(self, connection: Connection) -> None:
-        stage = self._stage
+    def update(self, connection: Connection) -> None:
+        """Change a memory of the view."""
+        stage = self.stage
         stage.chapter(
             "An update is seen by the next answer",
             "Text is the source of truth. The row's old tensors are out of reach at once.",
@@ -220,8 +235,9 @@ class _Tour:
         stage.check("tokens computed, from the row on", tokens - compiled, answer.computed_tokens)
         self._save("after an update", connection, _EAT, answer, None)
 
-    def _reopened(self, connection: Connection) -> None:
-        stage = self._stage
+    def reopened(self, connection: Connection) -> None:
+        """Ask after the store was opened again."""
+        stage = self.stage
         stage.chapter(
             "Open the store again", "It was closed and opened. What was compiled is still there."
         )
@@ -230,8 +246,9 @@ class _Tour:
         stage.check("tokens computed", 0, answer.computed_tokens)
         self._save("after reopening", connection, _EAT, answer, None)
 
-    def _groups(self, connection: Connection) -> None:
-        stage = self._stage
+    def groups(self, connection: Connection) -> None:
+        """Ask for each owner."""
+        stage = self.stage
         stage.chapter(
             "An answer for each group", "generate is an aggregate: one answer for each owner."
         )
@@ -259,7 +276,7 @@ class _Tour:
         statement = f"SELECT generate('{question}') FROM alice_diary MATERIALIZE AS PLAINTEXT"
         texts = [_ask(connection, statement) for _ in range(_RUNS)]
         if seconds is None:
-            self._stage.check("the same answer from text", str(answer), str(texts[0]))
+            self.stage.check("the same answer from text", str(answer), str(texts[0]))
         saving = Saving(
             occasion,
             answer.tokens,
@@ -268,7 +285,7 @@ class _Tour:
             statistics.median(text.first_token_seconds for text in texts),
             answer.first_token_seconds if seconds is None else seconds,
         )
-        self._stage.savings.append(saving)
+        self.stage.savings.append(saving)
         return saving
 
 

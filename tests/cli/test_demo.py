@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+import memql
 from memql.cli import main
-from memql.demo import run_demo, tour
+from memql.cli.output import make_console
+from memql.demo import tour
+from memql.demo.stage import Saving, Stage
 
 
 def test_the_whole_demo_and_its_closing_table(tmp_path: Path) -> None:
@@ -59,15 +62,39 @@ def test_the_whole_demo_and_its_closing_table(tmp_path: Path) -> None:
     assert re.search(r"tokens \(\d\d%\) never went through the model", closing)
 
 
-def test_a_wrong_answer_fails_the_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_answer_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The new memory says something else than the demo asks for.
     monkeypatch.setattr(tour, "_ALLERGY", "What must Alice not eat?")
     monkeypatch.setattr(tour, "_RUNS", 1)
     shown = io.StringIO()
-    assert not run_demo(shown)
-    assert "WRONG: the answer: expected Alice is allergic to sesame., found" in shown.getvalue()
-    assert "checks failed" in shown.getvalue()
-    monkeypatch.setattr("memql.demo.run_demo", lambda stream, keep: False)
-    assert main(["demo"]) == 1
+    stage = Stage(make_console(shown))
+    walk = tour.Tour(stage, Path("demo.memql"))
+    with memql.connect(":memory:") as con:
+        walk.fill(con)
+        walk.compile(con)
+        assert stage.mistakes == []
+        walk.extend(con)
+    (mistake,) = stage.mistakes
+    assert mistake.startswith("WRONG: the answer: expected Alice is allergic to sesame., found ")
+    assert mistake in shown.getvalue()
+
+
+@pytest.mark.parametrize("expected", [736, 735])
+def test_a_failed_check_fails_the_demo(
+    expected: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def walk(self: tour.Tour) -> None:
+        self.stage.savings.append(Saving("asked", 736, 736, 0, 0.1, 0.01))
+        self.stage.check("tokens reused", expected, 736)
+
+    monkeypatch.setattr(tour.Tour, "run", walk)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the demo would set it for the other tests too
+    wrong = expected != 736
+    assert main(["demo"]) == int(wrong)
+    shown = capsys.readouterr().out
+    assert ("WRONG: tokens reused: expected 735, found 736" in shown) == wrong
+    assert ("1 of the checks failed" in shown) == wrong
+    assert ("every count was checked and is right" in shown) == (not wrong)
 
 
 def test_the_store_is_never_made_in_a_folder_that_is_there(

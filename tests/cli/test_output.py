@@ -93,6 +93,12 @@ def test_a_prompt_is_shown_as_its_text(con: memql.Connection) -> None:
     assert row["form"] == "PLAINTEXT"
 
 
+def test_a_long_list_is_whole_in_a_pipe_and_short_on_a_terminal(con: memql.Connection) -> None:
+    statement = "SELECT range(20) AS n"
+    assert "18, 19]" in written(con, statement)
+    assert "[0, 1, 2, 3, 4, 5, 6, 7, ... 12 more]" in on_terminal(con, statement)
+
+
 def test_a_plan_is_its_lines(con: memql.Connection) -> None:
     shown = written(con, "EXPLAIN SELECT generate('Who?') FROM memories WHERE owner = 'x'")
     assert shown.startswith("Finish\n")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import memql
 from memql.engine.model.runtime import Runtime
+from memql.engine.model.tiny.corpus import make_context
 from memql.engine.prompt import Row
 from memql.engine.segments import Segments
 from memql.storage.store import Store
@@ -28,40 +31,88 @@ TEXTS = st.lists(
 )
 
 
+class FirstLogits:
+    """The logits of the first token of each answer, as the runtime itself saw them."""
+
+    def __init__(self) -> None:
+        self.seen: list[torch.Tensor] = []
+
+    def last(self) -> torch.Tensor:
+        """Return those of the last answer and forget the others."""
+        first = self.seen[0]
+        self.seen.clear()
+        return first
+
+
+@pytest.fixture
+def first_logits(monkeypatch: pytest.MonkeyPatch) -> FirstLogits:
+    record = FirstLogits()
+    likeliest = Runtime._likeliest
+
+    def recorded(self: Runtime, logits: torch.Tensor) -> int:
+        record.seen.append(logits.clone())
+        return likeliest(self, logits)
+
+    monkeypatch.setattr(Runtime, "_likeliest", recorded)
+    return record
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(texts=TEXTS)
 def test_text_and_activation_are_the_same_tokens(
-    texts: list[str], fed: Fed, runtime: Runtime
+    texts: list[str], fed: Fed, first_logits: FirstLogits
 ) -> None:
     with memql.connect(":memory:") as con:
         con.executemany("INSERT INTO memories (content) VALUES (?)", [[text] for text in texts])
         query = f"SELECT generate('{QUESTION}', max_tokens := 4) FROM memories"
-        fed.take()
-        from_text = con.execute(query + " MATERIALIZE AS PLAINTEXT").fetchone()
-        text_prompt = fed.passes[0]
-        fed.take()
-        compiled = con.execute(query + " MATERIALIZE AS ACTIVATION").fetchone()
-        compiled_prompt = fed.passes[0] + fed.passes[1]
-        fed.take()
-        reused = con.execute(query + " MATERIALIZE AS ACTIVATION").fetchone()
-        tail = fed.passes[0]
-        assert from_text is not None and compiled is not None and reused is not None
-        assert from_text == compiled == reused
+        answers, prompts, logits = [], [], []
+        for form, passes in (("PLAINTEXT", 2), ("ACTIVATION", 2), ("ACTIVATION", 1)):
+            fed.take()
+            first_logits.seen.clear()
+            row = con.execute(f"{query} MATERIALIZE AS {form}").fetchone()
+            assert row is not None
+            answers.append(row[0])
+            prompts.append([token for ids in fed.passes[:passes] for token in ids])
+            logits.append(first_logits.last())
+        tail = prompts[2]
         # Id for id the same prompt, and of a stored one nothing but the question is fed.
-        assert compiled_prompt == text_prompt
-        assert text_prompt[-len(tail) :] == tail
-        assert reused[0].reused_tokens == len(text_prompt) - len(tail)
-        assert reused[0].computed_tokens == 0
+        assert prompts[1] == prompts[0]
+        assert prompts[0][-len(tail) :] == tail
+        assert answers[2].reused_tokens == len(prompts[0]) - len(tail)
+        assert answers[2].computed_tokens == 0
         made = con.execute("FROM memories MATERIALIZE AS ACTIVATION").fetchone()
         assert made is not None
-        assert [*made[0].token_ids, *tail] == text_prompt
-        # The first token's logits, over the whole vocabulary.
-        fresh = runtime.prefix(len(text_prompt))
-        whole = runtime.first_logits(fresh, text_prompt)
-        stored = made[0]._load(len(tail))
-        assert (runtime.first_logits(stored, tail) - whole).abs().max() <= 1e-4
+        assert [*made[0].token_ids, *tail] == prompts[0]
+        # The same answers, and the first token's logits over the whole vocabulary.
+        assert answers[0] == answers[1] == answers[2]
+        assert (logits[1] - logits[0]).abs().max() <= 1e-4
+        assert (logits[2] - logits[0]).abs().max() <= 1e-4
+
+
+def test_an_activation_of_many_nodes_gives_the_answers_of_text(first_logits: FirstLogits) -> None:
+    chooser = random.Random(20)
+    for _ in range(8):
+        facts = make_context(chooser, chooser.randint(4, 12))
+        with memql.connect(":memory:") as con:
+            for start in range(0, len(facts), 3):
+                con.executemany(
+                    "INSERT INTO memories (content) VALUES (?)",
+                    [[fact.statement] for fact in facts[start : start + 3]],
+                )
+                con.execute("FROM memories MATERIALIZE AS ACTIVATION")
+            answers, logits = [], []
+            for form in ("PLAINTEXT", "ACTIVATION"):
+                first_logits.seen.clear()
+                query = f"SELECT generate(?) FROM memories MATERIALIZE AS {form}"
+                row = con.execute(query, [facts[-1].question]).fetchone()
+                assert row is not None
+                answers.append(row[0])
+                logits.append(first_logits.last())
+            assert answers[0] == answers[1]
+            assert (answers[0].reused_tokens, answers[1].computed_tokens) == (0, 0)
+            assert (logits[1] - logits[0]).abs().max() <= 1e-4
 
 
 def test_the_logits_oracle_notices_one_token_less(runtime: Runtime) -> None:

@@ -176,8 +176,10 @@ def train(
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
-        # One length for a batch: nothing is padded. Half of the batches have the stage's length.
-        facts = most if rng.random() < 0.5 else rng.randint(2, most)
+        # One length for a batch: little is padded. Short contexts have more questions for each
+        # token, so they stay the larger part to the end.
+        spread = 2 * (most / 2) ** rng.random()
+        facts = most if rng.random() < 0.3 else round(spread)
         contexts = min(64, contexts * most // facts)
         batch = [
             with_noise(rng, context, rng.randint(1, 5) if rng.random() < NOISE_SHARE else 0)
