@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import string
 from collections.abc import Iterable
 
 from sqlglot import exp
 
 from memql.engine.context import StatementContext
 from memql.errors import Position, ProgrammingError
+
+_ASCII_LOWER = str.maketrans({letter: letter.lower() for letter in string.ascii_uppercase})
+
+
+def fold(name: str) -> str:
+    """Return a name as DuckDB compares names: without case, in ASCII only.
+
+    ``str.lower`` folds more (the Kelvin sign to k), and two names that are one to MemQL and two
+    to DuckDB would open a way around what MemQL checks.
+
+    >>> fold("Memories")
+    'memories'
+    """
+    return name.translate(_ASCII_LOWER)
 
 
 def quote(name: str) -> str:

@@ -14,6 +14,7 @@ LINEAGE_COLUMN = "_memql_lineage"
 RANK_COLUMN = "_memql_rank"
 VISIBLE_TABLE = "_memql_visible"
 ANSWERS_TABLE = "_memql_answers"
+RANKED_TABLE = "_memql_ranked"
 
 DEFAULT_MAX_TOKENS = 64
 

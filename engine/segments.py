@@ -63,9 +63,9 @@ class Segments:
             ids.append(fresh[i] if i in fresh else known[key])  # type: ignore[index]
         if write:
             self._remember(spec, fresh, keys)
-            if len(known) > MAX_REMEMBERED:
-                known.clear()
-            known.update({key: tuple(fresh[i]) for i in fresh if (key := keys[i]) is not None})
+        if len(known) > MAX_REMEMBERED:
+            known.clear()
+        known.update({key: tuple(fresh[i]) for i in fresh if (key := keys[i]) is not None})
         return assemble(rows, ids, tokens.head, spec.root_key(tokens.head), owner)
 
     def _recall(

@@ -11,6 +11,7 @@ import duckdb
 from sqlglot import exp
 
 from memql.engine import syntax
+from memql.engine.bind.batch import batches
 from memql.engine.bind.changes import bind_change
 from memql.engine.bind.options import option_values
 from memql.engine.bind.parameters import Parameters, bind_parameters
@@ -102,7 +103,10 @@ class Session:
             if own:
                 self.begin()
             try:
-                count = sum(max(self.execute(text, row).rowcount, 0) for row in rows)
+                count = sum(
+                    max(self.execute(batch, values).rowcount, 0)
+                    for batch, values in batches(self._parse(text), rows, self._write, text)
+                )
             except BaseException:
                 if own:
                     self.rollback()
@@ -263,7 +267,7 @@ class Session:
                 optimized.plan, optimized.fired, executor.trace, analyzed=analyze
             )
         else:
-            raise NotSupportedError(f"EXPLAIN of {inner.key.upper()} is not possible")
+            raise NotSupportedError("EXPLAIN takes a query, INSERT, UPDATE or DELETE")
         if tree.args.get("format") == "JSON":
             lines = [as_json(operator, costs=costs)]
         else:

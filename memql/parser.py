@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import logging
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError, TokenError
+from sqlglot.tokenizer_core import TokenType
 
 from memql import dialect
 from memql.engine import syntax
@@ -69,6 +71,11 @@ def parse(text: str) -> exp.Expr:
         raise _token_error(error, text) from None
     except SqlglotError as error:
         raise ProgrammingError(f"syntax error: {error}", statement=text) from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # sqlglot builds its nodes without looking at how many arguments a function got.
+        raise ProgrammingError(
+            f"syntax error: a function or clause has arguments that do not fit ({error})"
+        ) from error
     except RecursionError:
         raise ProgrammingError(
             "syntax error: the statement is nested too deeply",
@@ -120,7 +127,19 @@ def _check_size(text: str) -> None:
             f"at most {MAX_STATEMENT_TOKENS:,} are accepted"
         )
     depth = 0
-    for token in tokens:
+    for token, following in itertools.zip_longest(tokens, tokens[1:]):
+        if (
+            token.token_type == TokenType.NUMBER
+            and following is not None
+            and following.start == token.end + 1
+            and (following.text[:1].isalpha() or following.text[:1] == "_")
+        ):
+            # sqlglot reads 0xFF as 0 AS xFF.
+            raise ProgrammingError(
+                f"syntax error at '{token.text}{following.text}': expected a number",
+                position=position_of(text, token.start),
+                statement=text,
+            )
         if token.text in ("(", "[", "{"):
             depth += 1
             if depth > MAX_STATEMENT_DEPTH:

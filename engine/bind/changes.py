@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from memql.engine.bind.columns import check_columns, output_columns
+from memql.engine.bind.functions import check_query_nodes
+from memql.engine.bind.lineage import is_anonymous_aggregate
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES
-from memql.engine.names import position, quote, unknown
+from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import Relation
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
@@ -68,13 +70,7 @@ def bind_change(tree: exp.Insert | exp.Update | exp.Delete, binder: QueryBinder)
 
 
 def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
-    for key, text in (
-        ("conflict", "ON CONFLICT"),
-        ("overwrite", "OVERWRITE"),
-        ("alternative", "OR REPLACE or OR IGNORE"),
-    ):
-        if tree.args.get(key):
-            raise NotSupportedError(f"INSERT with {text} is not possible on memories")
+    _check_clauses(tree, ("this", "expression", "returning", "with_", "by_name"))
     target = tree.this
     named = target.expressions if isinstance(target, exp.Schema) else []
     table = target.this if isinstance(target, exp.Schema) else target
@@ -94,10 +90,10 @@ def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
         names = output_columns(source, binder.views)
         if names is None:
             raise ProgrammingError("INSERT BY NAME needs named columns, without *")
-        columns = tuple(name.lower() for name in names)
+        columns = tuple(fold(name) for name in names)
         nodes: list[exp.Expr] = [table for _ in columns]
     elif named:
-        columns = tuple(node.name.lower() for node in named)
+        columns = tuple(fold(node.name) for node in named)
         nodes = list(named)
     else:
         raise ProgrammingError(
@@ -135,9 +131,8 @@ def _check_width(source: exp.Query, columns: tuple[str, ...], binder: QueryBinde
 
 def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
     table = tree.this
+    _check_clauses(tree, ("this", "expressions", "where", "returning", "with_"))
     _check_target(table, "UPDATE", binder)
-    if tree.args.get("from_") or table.args.get("joins"):
-        raise NotSupportedError("UPDATE ... FROM is not possible on memories yet")
     names: list[exp.Expr] = []
     columns: list[str] = []
     select = exp.select(exp.column("id", table=table.alias_or_name))
@@ -145,7 +140,7 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
         column = assignment.this
         if not isinstance(assignment, exp.EQ) or not isinstance(column, exp.Column):
             raise NotSupportedError("UPDATE assigns single columns: SET column = expression")
-        columns.append(column.name.lower())
+        columns.append(fold(column.name))
         names.append(column)
         value = exp.cast(
             assignment.expression.copy(), _TYPES.get(columns[-1], "text"), dialect="duckdb"
@@ -162,9 +157,8 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
 
 def _bind_delete(tree: exp.Delete, binder: QueryBinder) -> DeletePlan:
     table = tree.this
+    _check_clauses(tree, ("this", "where", "returning", "with_"))
     _check_target(table, "DELETE", binder)
-    if tree.args.get("using") or tree.args.get("tables"):
-        raise NotSupportedError("DELETE ... USING is not possible on memories yet")
     select = exp.select(exp.column("id", table=table.alias_or_name)).from_(table.copy())
     bound = binder.bind_relation(_checked(_with_rows(select, tree), binder))
     return DeletePlan(bound, _returning(tree, binder))
@@ -183,14 +177,34 @@ def _returning(tree: exp.Expr, binder: QueryBinder) -> exp.Select | None:
     if clause is None:
         return None
     select = exp.Select(expressions=[node.copy() for node in clause.expressions])
+    # It runs over the rows just written, without the policy: nothing else may be in its reach.
+    check_query_nodes(select, binder.context)
+    for node in select.walk():
+        inner = (exp.Query, exp.Table, exp.AggFunc, exp.Window, exp.Explode, exp.Unnest)
+        if node is not select and (isinstance(node, inner) or is_anonymous_aggregate(node)):
+            raise NotSupportedError("RETURNING takes expressions over the row's own columns")
     _checked(select.from_(exp.to_table(MEMORIES)), binder)
-    if select.find(exp.AggFunc, exp.Window, exp.Query) is not select:
-        raise NotSupportedError("RETURNING takes expressions over the row's own columns")
     return select
 
 
+# Where sqlglot's name of a clause is not the clause's own.
+_CLAUSES = {"conflict": "ON CONFLICT", "alternative": "OR REPLACE or OR IGNORE"}
+
+
+def _check_clauses(tree: exp.Expr, known: tuple[str, ...]) -> None:
+    """Refuse clauses that would be parsed and then left out, such as DELETE ... LIMIT."""
+    table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+    odd = [key for key, value in tree.args.items() if value and key not in known]
+    odd += [
+        key for key, value in table.args.items() if value and key not in ("this", "alias", "db")
+    ]
+    if odd:
+        clauses = ", ".join(_CLAUSES.get(key, key.strip("_").upper()) for key in odd)
+        raise NotSupportedError(f"{tree.key.upper()} with {clauses} is not possible on memories")
+
+
 def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
-    if isinstance(table, exp.Table) and not table.db and table.name.lower() == MEMORIES:
+    if isinstance(table, exp.Table) and not table.db and fold(table.name) == MEMORIES:
         return
     name = table.name if isinstance(table, exp.Table) else table.sql()
     view = binder.views.find(name)

@@ -9,7 +9,7 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES, Views, visible_ctes
 from memql.engine.context import StatementContext
-from memql.engine.names import unknown
+from memql.engine.names import fold, unknown
 
 
 def check_columns(query: exp.Query, context: StatementContext, views: Views) -> None:
@@ -33,7 +33,7 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
                 continue
             if column.table:
                 _check_qualified(column, scope, names, context, views)
-            elif column.name.lower() not in names and column.name.lower() not in _tables(scope):
+            elif fold(column.name) not in names and fold(column.name) not in _tables(scope):
                 raise unknown("column", column.name, names, context, column)
 
 
@@ -91,7 +91,7 @@ def source_columns(source: exp.Expr, views: Views) -> list[str] | None:
     if isinstance(source, exp.Subquery):
         return output_columns(source.this, views)
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
-        name = source.name.lower()
+        name = fold(source.name)
         if name in visible_ctes(source):
             cte = _find_cte(source, name)
             if cte is None or (cte.parent is not None and cte.parent.args.get("recursive")):
@@ -104,6 +104,10 @@ def source_columns(source: exp.Expr, views: Views) -> list[str] | None:
             return list(MEMORY_NAMES)
         view = views.find(source.name)
         return output_columns(view.query, views) if view is not None else None
+    if isinstance(source, exp.Table) and isinstance(source.this, exp.GenerateSeries):
+        return ["range" if source.this.args.get("is_end_exclusive") else "generate_series"]
+    if isinstance(source, exp.Unnest):
+        return ["unnest"]
     return None
 
 
@@ -113,7 +117,7 @@ def _find_cte(source: exp.Expr, name: str) -> exp.CTE | None:
         clause = node.args.get("with_")
         if isinstance(clause, exp.With):
             for cte in clause.expressions:
-                if cte.alias.lower() == name and isinstance(cte, exp.CTE):
+                if fold(cte.alias) == name and isinstance(cte, exp.CTE):
                     return cte
         node = node.parent
     return None
@@ -132,10 +136,10 @@ def _columns_of_scope(scope: Scope, views: Views) -> set[str] | None:
         columns = source_columns(source, views)
         if columns is None:
             return None
-        names.update(column.lower() for column in columns)
+        names.update(fold(column) for column in columns)
     # DuckDB lets WHERE, GROUP BY and later projections use a projection's alias.
     names.update(
-        projection.alias.lower() for projection in scope.expression.expressions if projection.alias
+        fold(projection.alias) for projection in scope.expression.expressions if projection.alias
     )
     return names
 
@@ -158,7 +162,7 @@ def _is_comprehension_variable(column: exp.Column) -> bool:
     node = column.parent
     while node is not None:
         if isinstance(node, exp.Comprehension):
-            if (column.table or column.name).lower() == node.expression.name.lower():
+            if fold(column.table or column.name) == fold(node.expression.name):
                 return True
         node = node.parent
     return False
@@ -170,14 +174,14 @@ def _tables(scope: Scope) -> Mapping[str, exp.Expr]:
     while current is not None:
         if isinstance(current.expression, exp.Select):
             for source in select_sources(current.expression):
-                tables.setdefault(alias_of(source).lower(), source)
+                tables.setdefault(fold(alias_of(source)), source)
         current = current.parent
     return tables
 
 
 def _check_table(column: exp.Column, scope: Scope, context: StatementContext) -> None:
     tables = _tables(scope)
-    if column.table and column.table.lower() not in tables:
+    if column.table and fold(column.table) not in tables:
         raise unknown("table", column.table, tables, context, column.args["table"])
 
 
@@ -189,12 +193,12 @@ def _check_qualified(
     views: Views,
 ) -> None:
     tables = _tables(scope)
-    table = tables.get(column.table.lower())
+    table = tables.get(fold(column.table))
     if table is None:
         # a.b may also be the field b of a struct column a.
-        if column.table.lower() not in names:
+        if fold(column.table) not in names:
             raise unknown("table", column.table, tables, context, column.args["table"])
         return
     columns = source_columns(table, views)
-    if columns is not None and column.name.lower() not in {name.lower() for name in columns}:
+    if columns is not None and fold(column.name) not in {fold(name) for name in columns}:
         raise unknown("column", f"{column.table}.{column.name}", columns, context, column)

@@ -6,7 +6,7 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.context import StatementContext
-from memql.engine.names import nearest, position
+from memql.engine.names import fold, nearest, position
 from memql.errors import NotSupportedError, ProgrammingError
 
 # Functions that sqlglot has no node for. What is not named here is refused, so that a function
@@ -142,6 +142,9 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
     for node in query.walk():
         if isinstance(node, exp.Query) or node.__class__ is exp.Column:
             continue
+        if isinstance(node, exp.Identifier):
+            _check_identifier(node, context)
+            continue
         if isinstance(node, _REFUSED_NODES):
             name = f"the function {node.sql_name().lower()}" if isinstance(node, exp.Func) else ""
             raise NotSupportedError(
@@ -167,9 +170,20 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
                 )
 
 
+def _check_identifier(node: exp.Identifier, context: StatementContext) -> None:
+    if fold(node.name).startswith("_memql"):
+        raise ProgrammingError(
+            f"names that start with _memql are MemQL's own: '{node.name}'",
+            position=position(context.text, node),
+            statement=context.text,
+        )
+
+
 def check_table_function(table: exp.Table, context: StatementContext) -> None:
     """Refuse table functions outside the allow-list."""
     function = table.this
+    if not isinstance(function, exp.Expr):
+        raise NotSupportedError("ROWS FROM is not possible in a query")
     if isinstance(function, _TABLE_FUNCTION_NODES):
         return
     name = function.name if isinstance(function, exp.Anonymous) else function.key

@@ -17,9 +17,11 @@ from memql.engine.bind.columns import alias_of, select_sources, source_columns
 from memql.engine.bind.options import generate_options
 from memql.engine.bind.sources import Views
 from memql.engine.context import StatementContext
-from memql.engine.names import position
+from memql.engine.names import fold, position
 from memql.engine.plan import ANSWERS_TABLE, GenerateCall
 from memql.errors import NotSupportedError, ProgrammingError
+
+_NOT_OF_ONE_ROW = (exp.AggFunc, exp.Window, exp.Query, exp.Explode, exp.Unnest, exp.Columns)
 
 
 def has_generate(node: exp.Expr) -> bool:
@@ -35,6 +37,15 @@ def check_places(query: exp.Query, context: StatementContext) -> None:
         ProgrammingError: in WHERE or GROUP BY, inside another aggregate, or with DISTINCT.
     """
     for call in query.find_all(syntax.Generate):
+        content = call.args.get("expression")
+        if content is not None and content.find(*_NOT_OF_ONE_ROW):
+            raise ProgrammingError(
+                "generate reads rows: no aggregate, window, unnest, COLUMNS or subquery in "
+                "what it reads",
+                hint="compute it in a subquery in FROM",
+                position=position(context.text, call),
+                statement=context.text,
+            )
         error: type[ProgrammingError] | type[NotSupportedError] = ProgrammingError
         problem = None
         node: exp.Expr = call
@@ -48,7 +59,7 @@ def check_places(query: exp.Query, context: StatementContext) -> None:
                 problem = "is an aggregate: use it in SELECT, HAVING or ORDER BY"
             elif isinstance(parent, (exp.AggFunc, exp.Lambda)):
                 problem = f"cannot stand inside {parent.key.upper()}"
-            elif isinstance(parent, exp.Anonymous) and parent.name.lower() == "generate":
+            elif isinstance(parent, exp.Anonymous) and fold(parent.name) == "generate":
                 problem = "cannot stand inside generate"
             node = parent
         if problem is None and not isinstance(query, exp.Select):
@@ -134,6 +145,14 @@ class GenerateSplit:
             )
         if select.args.get("qualify"):
             raise NotSupportedError("generate and QUALIFY in one query are not possible")
+        having = select.args.get("having")
+        if having is not None and has_generate(having):
+            # Windows come after HAVING, which needs the answers; they run with the relation.
+            outputs = (*select.expressions, select.args.get("order"))
+            if any(node is not None and node.find(exp.Window) for node in outputs):
+                raise NotSupportedError(
+                    "a window function beside HAVING on generate is not possible"
+                )
         if select.args.get("group") is None:
             for key, text in (("order", "ORDER BY"), ("limit", "LIMIT")):
                 if select.args.get(key):
@@ -155,7 +174,7 @@ class GenerateSplit:
             # DuckDB lets a projection use the alias of one before it.
             self._put_expressions(projection, by_alias, columns_first=True)
             if projection.alias:
-                by_alias[projection.alias.lower()] = projection.unalias()
+                by_alias[fold(projection.alias)] = projection.unalias()
         for key in ("group", "having", "order"):
             clause = select.args.get(key)
             if clause is None:
@@ -178,7 +197,7 @@ class GenerateSplit:
         self, tree: exp.Expr, by_alias: dict[str, exp.Expr], *, columns_first: bool
     ) -> None:
         for column in list(tree.find_all(exp.Column)):
-            name = column.name.lower()
+            name = fold(column.name)
             aliased = by_alias.get(name)
             if column.table or aliased is None or (columns_first and name in self.columns):
                 continue
@@ -201,6 +220,8 @@ class GenerateSplit:
             if not node.find(exp.Column, exp.AggFunc, exp.Func, exp.Query):
                 return node.copy()
             return self._column(node)
+        if isinstance(node, exp.In | exp.Any | exp.All) and node.find(exp.Query):
+            raise NotSupportedError("generate beside a subquery is not possible yet")
         copy = node.copy()
         for key, value in node.args.items():
             if isinstance(value, exp.Expr):
@@ -256,7 +277,7 @@ def default_content(select: exp.Select, views: Views) -> exp.Expr:
         if known is None:
             return exp.column("content")
         columns.extend(known)
-        if any(name.lower() == "content" for name in known):
+        if any(fold(name) == "content" for name in known):
             candidates.append(alias_of(source))
     if len(candidates) == 1:
         return exp.column("content", table=candidates[0], quoted=True)

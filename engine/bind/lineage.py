@@ -13,7 +13,8 @@ from sqlglot import exp
 
 from memql.engine.bind.columns import select_sources
 from memql.engine.bind.sources import visible_ctes
-from memql.engine.plan import LINEAGE_COLUMN, RANK_COLUMN, VISIBLE_TABLE
+from memql.engine.names import fold
+from memql.engine.plan import LINEAGE_COLUMN, RANK_COLUMN, RANKED_TABLE, VISIBLE_TABLE
 
 _EMPTY = sqlglot.parse_one(
     'CAST([] AS STRUCT("owner" VARCHAR, "created_at" TIMESTAMPTZ, "id" UUID, "version" BIGINT)[])',
@@ -46,33 +47,48 @@ def row_lineage(select: exp.Select) -> exp.Expr:
         Untraceable: the reason.
     """
     _trace_ctes(select)
-    return _source_lineage(select)
+    _check_rows_as_values(select)
+    return _lineage_over(_carriers(select))
 
 
 def order_of_source(select: exp.Select) -> exp.Expr | None:
     """Return a column that holds the order of the one view or subquery that is read, if it has one.
 
     An ORDER BY inside a subquery says nothing in SQL; a view's says in which order it was compiled,
-    so that a query over it, and only it, reads it the same way.
+    so that a query over it, and only it, reads it the same way. The rows are numbered as they come
+    out of the ordered subquery, in place.
     """
     sources = select_sources(select)
     if len(sources) != 1 or not isinstance(sources[0], exp.Subquery):
         return None
-    inner = sources[0].unnest()
-    if not isinstance(inner, exp.Select) or inner.args.get("distinct"):
+    source = sources[0]
+    if not _is_ordered(source.this) or source.args["alias"].columns:
         return None
-    order = inner.args.get("order")
-    aliases = {projection.alias.lower() for projection in inner.expressions if projection.alias}
-    if order is None or inner.args.get("group"):
-        return None
-    for column in order.find_all(exp.Column):
-        if column.name.lower() in aliases:
-            return None
-    if any(isinstance(key.this, exp.Literal) for key in order.expressions):
-        return None
-    window = exp.Window(this=exp.RowNumber(), order=order.copy())
-    inner.append("expressions", exp.alias_(window, RANK_COLUMN, quoted=True))
-    return exp.column(RANK_COLUMN, table=sources[0].alias_or_name, quoted=True)
+    inner = exp.Subquery(
+        this=source.this,
+        alias=exp.TableAlias(this=exp.to_identifier(RANKED_TABLE, quoted=True)),
+    )
+    number = exp.Window(this=exp.RowNumber())
+    ranked = exp.Select(
+        expressions=[exp.Star(), exp.alias_(number, RANK_COLUMN, quoted=True)],
+        from_=exp.From(this=inner),
+    )
+    source.set("this", ranked)
+    return exp.column(RANK_COLUMN, table=source.alias_or_name, quoted=True)
+
+
+def _is_ordered(query: exp.Expr) -> bool:
+    """Tell whether a query's rows come in an order that it, or what it only filters, names."""
+    if isinstance(query, exp.Subquery):
+        return _is_ordered(query.this)
+    if not isinstance(query, exp.Query):
+        return False
+    if query.args.get("order") is not None:
+        return True
+    if not isinstance(query, exp.Select) or query.args.get("group") or query.args.get("distinct"):
+        return False
+    sources = select_sources(query)
+    return len(sources) == 1 and isinstance(sources[0], exp.Subquery) and _is_ordered(sources[0])
 
 
 def _trace_ctes(query: exp.Query) -> None:
@@ -116,15 +132,16 @@ def _trace_select(select: exp.Select) -> None:
             raise Untraceable("a subquery in the projection")
         if projection.find(exp.Explode, exp.Unnest):
             raise Untraceable("unnest in the projection")
-        for anonymous in projection.find_all(exp.Anonymous):
-            if anonymous.name.lower() == "columns":
-                raise Untraceable("COLUMNS(...)")
+        if projection.find(exp.Columns):
+            raise Untraceable("COLUMNS(...)")
     if order := select.args.get("order"):
         if any(key.this.name.upper() == "ALL" for key in order.expressions):
             raise Untraceable("ORDER BY ALL")
-    lineage = _source_lineage(select)
-    grouped = select.args.get("group") is not None or any(
-        _aggregates(projection) for projection in select.expressions
+    _check_rows_as_values(select)
+    carriers = _carriers(select)
+    lineage = _lineage_over(carriers)
+    grouped = any(select.args.get(key) is not None for key in ("group", "having")) or any(
+        has_aggregate(projection) for projection in select.expressions
     )
     if distinct := select.args.get("distinct"):
         if grouped or distinct.args.get("on"):
@@ -134,33 +151,54 @@ def _trace_select(select: exp.Select) -> None:
         select.set("group", exp.Group(all=True))
         grouped = True
     for projection in select.expressions:
-        _exclude_hidden(projection)
+        _exclude_hidden(projection, carriers)
     if grouped:
         collected = exp.Anonymous(this="list", expressions=[lineage])
         lineage = exp.Anonymous(this="flatten", expressions=[collected])
     select.append("expressions", exp.alias_(lineage, LINEAGE_COLUMN, quoted=True))
 
 
-def _source_lineage(select: exp.Select) -> exp.Expr:
-    parts: list[exp.Expr] = []
-    for join in select.args.get("joins") or ():
-        if (join.args.get("method") or "").upper() in ("NATURAL", "POSITIONAL", "ASOF"):
-            raise Untraceable(f"a {join.args['method'].upper()} join")
+def _carriers(select: exp.Select) -> list[str]:
+    """Trace the sources of a SELECT in place; return the aliases of those with lineage."""
+    joins = select.args.get("joins") or ()
+    for join in joins:
+        method = (join.args.get("method") or "").upper()
+        if method in ("NATURAL", "POSITIONAL", "ASOF"):
+            raise Untraceable(f"a {method} join")
     hidden = {
-        id(join.this)
-        for join in select.args.get("joins") or ()
-        if (join.args.get("kind") or "").upper() in ("SEMI", "ANTI")
+        id(join.this) for join in joins if (join.args.get("kind") or "").upper() in ("SEMI", "ANTI")
     }
-    for source in select_sources(select):
-        carried = _carries_lineage(source)
-        if carried and id(source) not in hidden:
-            parts.append(exp.column(LINEAGE_COLUMN, table=source.alias_or_name, quoted=True))
-    if not parts:
+    return [
+        source.alias_or_name
+        for source in select_sources(select)
+        if _carries_lineage(source) and id(source) not in hidden
+    ]
+
+
+def _lineage_over(carriers: list[str]) -> exp.Expr:
+    if not carriers:
         return _EMPTY.copy()
-    lineage = parts[0]
+    parts = [exp.column(LINEAGE_COLUMN, table=alias, quoted=True) for alias in carriers]
+    lineage: exp.Expr = parts[0]
     for part in parts[1:]:
         lineage = exp.Anonymous(this="list_concat", expressions=[lineage, part])
     return lineage
+
+
+def _check_rows_as_values(select: exp.Select) -> None:
+    """Refuse whole rows as values: a row's struct would hold the hidden columns too.
+
+    DuckDB reads a source's name as its row where no column has that name, and takes a star inside
+    an expression.
+    """
+    aliases = {fold(source.alias_or_name) for source in select_sources(select)}
+    for node in select.walk():
+        if isinstance(node, exp.Star):
+            place = node.parent if isinstance(node.parent, exp.Column) else node
+            if not isinstance(place.parent, exp.Select | exp.Count):
+                raise Untraceable("a star inside an expression")
+        elif isinstance(node, exp.Column) and not node.table and fold(node.name) in aliases:
+            raise Untraceable("a whole row as a value")
 
 
 def _carries_lineage(source: exp.Expr) -> bool:
@@ -173,27 +211,36 @@ def _carries_lineage(source: exp.Expr) -> bool:
             raise Untraceable("a table alias with column names")
         if source.name == VISIBLE_TABLE:
             return True
-        return source.name.lower() in visible_ctes(source)
+        return fold(source.name) in visible_ctes(source)
     if isinstance(source, exp.Subquery):
         if isinstance(alias, exp.TableAlias) and alias.columns:
             raise Untraceable("a table alias with column names")
         inner = source.this
         if isinstance(inner, exp.Values):
-            return False
+            return _carries_nothing(inner)
         if not isinstance(inner, exp.Query):
             raise Untraceable("a parenthesized join")
         trace_query(inner)
         return True
     if isinstance(source, exp.Lateral):
         raise Untraceable("LATERAL")
+    return _carries_nothing(source)
+
+
+def _carries_nothing(source: exp.Expr) -> bool:
+    if source.find(exp.Query):
+        raise Untraceable("a subquery inside a table function or VALUES")
     return False
 
 
-def _aggregates(projection: exp.Expr) -> bool:
+def is_anonymous_aggregate(node: exp.Expr) -> bool:
+    """Tell whether a node is an aggregate that sqlglot has no class for."""
+    return isinstance(node, exp.Anonymous) and fold(node.name) in _ANONYMOUS_AGGREGATES
+
+
+def has_aggregate(projection: exp.Expr) -> bool:
     return any(
-        isinstance(node, exp.AggFunc)
-        or (isinstance(node, exp.Anonymous) and node.name.lower() in _ANONYMOUS_AGGREGATES)
-        for node in projection.walk()
+        isinstance(node, exp.AggFunc) or is_anonymous_aggregate(node) for node in projection.walk()
     )
 
 
@@ -202,12 +249,17 @@ _ANONYMOUS_AGGREGATES = frozenset(
     "array_agg list arbitrary argmin argmax arg_min arg_max product sumkahan kahan_sum fsum favg "
     "bool_and bool_or bit_xor bitstring_agg histogram mad mode entropy kurtosis skewness "
     "count_star approx_quantile reservoir_quantile geomean geometric_mean weighted_avg wavg "
-    "json_group_array json_group_object json_group_structure approx_top_k".split()
+    "json_group_array json_group_object json_group_structure approx_top_k sem kurtosis_pop "
+    "arg_max_null arg_min_null histogram_exact sum_no_overflow mean".split()
 )
 
 
-def _exclude_hidden(projection: exp.Expr) -> None:
+def _exclude_hidden(projection: exp.Expr, carriers: list[str]) -> None:
     star = projection.this if isinstance(projection, exp.Column) else projection
-    if isinstance(star, exp.Star):
+    if not isinstance(star, exp.Star):
+        return
+    if isinstance(projection, exp.Column):
+        carriers = [alias for alias in carriers if fold(alias) == fold(projection.table)]
+    if carriers:
         hidden = [exp.to_identifier(LINEAGE_COLUMN, quoted=True)]
         star.set("except_", [*(star.args.get("except_") or ()), *hidden])

@@ -22,6 +22,7 @@ from memql.engine.bind.generate import (
 )
 from memql.engine.bind.lineage import (
     Untraceable,
+    has_aggregate,
     order_of_source,
     row_lineage,
     trace_query,
@@ -33,9 +34,11 @@ from memql.engine.bind.sources import (
     ViewDefinition,
     Views,
     add_policy,
+    name_subqueries,
     visible_ctes,
 )
 from memql.engine.context import StatementContext
+from memql.engine.names import fold
 from memql.engine.plan import (
     RANK_COLUMN,
     Answer,
@@ -73,6 +76,7 @@ class QueryBinder:
         query = tree.this if isinstance(tree, syntax.Materialize) else tree
         query = _unnested(query).copy()
         name_subqueries(query)
+        self._order_limits(query)
         check_columns(query, self.context, self.views)
         check_places(query, self.context)
         if has_generate(query):
@@ -86,6 +90,31 @@ class QueryBinder:
         query = query.copy()
         Sources(self.context, self.views).resolve(query)
         return Relation(query, add_policy(query, self.context, lineage=False))
+
+    def _order_limits(self, query: exp.Query) -> None:
+        """Give LIMIT without ORDER BY over memories the canonical order, in place.
+
+        Which rows a LIMIT leaves then depends on the memories only, not on how they are stored.
+        """
+        for select in query.find_all(exp.Select):
+            sources = select_sources(select)
+            if (
+                not (select.args.get("limit") or select.args.get("offset"))
+                or any(select.args.get(key) for key in ("order", "group", "distinct", "having"))
+                or len(sources) != 1
+                or not _is_memories(sources[0])
+                or any(has_aggregate(projection) for projection in select.expressions)
+            ):
+                continue
+            alias = alias_of(sources[0])
+            own = exp.column("owner", table=alias, quoted=True).eq(
+                exp.Literal.string(self.context.owner)
+            )
+            columns = [
+                exp.column(name, table=alias, quoted=True) for name in ("owner", "created_at", "id")
+            ]
+            keys = [exp.Ordered(this=key) for key in (exp.paren(own), *columns)]
+            select.set("order", exp.Order(expressions=keys))
 
     # -- targets ------------------------------------------------------------------------------
 
@@ -112,7 +141,7 @@ class QueryBinder:
         if len(sources) != 1 or not isinstance(sources[0], exp.Table):
             return None
         table = sources[0]
-        if table.db or table.name.lower() == MEMORIES or table.name.lower() in visible_ctes(table):
+        if table.db or fold(table.name) == MEMORIES or fold(table.name) in visible_ctes(table):
             return None
         return self.views.find(table.name)
 
@@ -138,9 +167,8 @@ class QueryBinder:
             return Materialize(Relation(resolved, policy, str(reason)), target, ordered)
 
     def _inherit_order(self, select: exp.Select) -> bool:
-        grouped = (
-            select.args.get("group") or select.args.get("distinct") or select.find(exp.AggFunc)
-        )
+        grouped = any(select.args.get(key) for key in ("group", "distinct", "having"))
+        grouped = grouped or any(has_aggregate(projection) for projection in select.expressions)
         rank = None if grouped else order_of_source(select)
         if rank is None:
             return False
@@ -168,8 +196,11 @@ class QueryBinder:
             if not isinstance(star, exp.Star) or any(star.args.values()):
                 projections.append(projection)
                 continue
+            if any(source.args.get("pivots") for source in select_sources(query)):
+                projections.append(projection)
+                continue
             for source in select_sources(query):
-                if qualified and alias_of(source).lower() != projection.table.lower():
+                if qualified and fold(alias_of(source)) != fold(projection.table):
                     continue
                 alias = alias_of(source)
                 if _is_memories(source):
@@ -195,7 +226,7 @@ class QueryBinder:
         if any(call.args.get("expression") is None for call in query.find_all(syntax.Generate)):
             content = default_content(query, self.views)
         columns = frozenset(
-            name.lower()
+            fold(name)
             for source in select_sources(query)
             for name in source_columns(source, self.views) or ()
         )
@@ -219,21 +250,6 @@ class QueryBinder:
         return Finish(answer, finish, answer_columns)
 
 
-def name_subqueries(query: exp.Query) -> None:
-    """Name the subqueries in FROM that have no alias as DuckDB does, in place."""
-    taken = {alias.name.lower() for alias in query.find_all(exp.TableAlias)}
-    number = 1
-    for subquery in query.find_all(exp.Subquery):
-        if subquery.alias or not isinstance(subquery.parent, exp.From | exp.Join):
-            continue
-        if not isinstance(subquery.this, exp.Query):
-            continue  # a parenthesized join keeps the names inside it
-        while (name := f"unnamed_subquery{number if number > 1 else ''}") in taken:
-            number += 1
-        taken.add(name)
-        subquery.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
-
-
 def _unnested(query: exp.Query) -> exp.Query:
     while isinstance(query, exp.Subquery) and not any(
         value for key, value in query.args.items() if key != "this"
@@ -247,11 +263,11 @@ def _is_memories(source: exp.Expr) -> bool:
         isinstance(source, exp.Table)
         and isinstance(source.this, exp.Identifier)
         and not source.db
-        and source.name.lower() == MEMORIES
+        and fold(source.name) == MEMORIES
         and MEMORIES not in visible_ctes(source)
     )
 
 
 def _is_all_of_memories(columns: list[str]) -> bool:
-    lowered = {name.lower() for name in columns}
+    lowered = {fold(name) for name in columns}
     return {"id", "owner", "content", "state", "version"} <= lowered

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from memql.engine.bind.functions import check_query_nodes, check_table_function
 from memql.engine.context import StatementContext
-from memql.engine.names import position, quote, unknown
+from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import LINEAGE_COLUMN, VISIBLE_TABLE
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
@@ -69,13 +69,6 @@ class Sources:
             NotSupportedError: a construct that reads past the memories.
         """
         check_query_nodes(query, self.context)
-        for identifier in query.find_all(exp.Identifier):
-            if identifier.name.lower().startswith("_memql"):
-                raise ProgrammingError(
-                    f"names that start with _memql are MemQL's own: '{identifier.name}'",
-                    position=position(self.context.text, identifier),
-                    statement=self.context.text,
-                )
         for table in list(query.find_all(exp.Table)):
             self._resolve_table(table)
 
@@ -87,7 +80,7 @@ class Sources:
         if table.db or table.catalog:
             qualified = ".".join(part.name for part in table.parts)
             raise unknown("table", qualified, self._known(table), self.context, table)
-        if name.lower() in visible_ctes(table):
+        if fold(name) in visible_ctes(table):
             return
         for refused in ("version", "when", "system_time", "changes"):
             if table.args.get(refused):
@@ -96,7 +89,7 @@ class Sources:
                     position=position(self.context.text, table),
                     statement=self.context.text,
                 )
-        if name.lower() == MEMORIES:
+        if fold(name) == MEMORIES:
             table.set("this", exp.to_identifier(VISIBLE_TABLE, quoted=True))
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
@@ -111,6 +104,7 @@ class Sources:
             chain = " -> ".join([*self._expanding, view.name])
             raise ProgrammingError(f"the view {view.name} reads itself: {chain}")
         query = view.query.copy()
+        name_subqueries(query)
         self._expanding.append(view.name)
         self.resolve(query)
         self._expanding.pop()
@@ -127,6 +121,21 @@ class Sources:
         return [MEMORIES, *self.views.names(), *sorted(visible_ctes(table))]
 
 
+def name_subqueries(query: exp.Query) -> None:
+    """Name the subqueries in FROM that have no alias as DuckDB does, in place."""
+    taken = {fold(alias.name) for alias in query.find_all(exp.TableAlias)}
+    number = 1
+    for subquery in query.find_all(exp.Subquery):
+        if subquery.alias or not isinstance(subquery.parent, exp.From | exp.Join):
+            continue
+        if not isinstance(subquery.this, exp.Query):
+            continue  # a parenthesized join keeps the names inside it
+        while (name := f"unnamed_subquery{number if number > 1 else ''}") in taken:
+            number += 1
+        taken.add(name)
+        subquery.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
+
+
 def visible_ctes(table: exp.Expr) -> set[str]:
     """Return the lower-case names of the CTEs that a table reference can mean."""
     names: set[str] = set()
@@ -135,14 +144,14 @@ def visible_ctes(table: exp.Expr) -> set[str]:
         parent = node.parent
         clause = parent.args.get("with_")
         if isinstance(clause, exp.With) and clause is not node:
-            names.update(cte.alias.lower() for cte in clause.expressions)
+            names.update(fold(cte.alias) for cte in clause.expressions)
         elif isinstance(parent, exp.With):
             for cte in parent.expressions:
                 if cte is node:
                     if parent.recursive:
-                        names.add(cte.alias.lower())
+                        names.add(fold(cte.alias))
                     break
-                names.add(cte.alias.lower())
+                names.add(fold(cte.alias))
         node = parent
     return names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,12 @@ from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+# What Python's datetime can hold, in microseconds since 1970: a time outside it could be stored
+# but never be read again.
+EARLIEST_MICROS = -62_135_596_800_000_000
+LATEST_MICROS = 253_402_300_799_999_999
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ class ChangeRunner:
     def _update(self, plan: UpdatePlan, table: pa.Table) -> pa.Array:
         renamed = table.rename_columns(["id", *plan.columns])
         self._check_values(renamed, plan.columns)
-        for name in ("created_at", "hold"):
+        for name in ("owner", "created_at", "hold"):
             if name in plan.columns and renamed.column(name).null_count:
                 raise IntegrityError(f"the column {name} of a memory cannot be NULL")
         return self._set(renamed, {name: f"_memql_new.{quote(name)}" for name in plan.columns})
@@ -118,8 +125,13 @@ class ChangeRunner:
                     {"now": self.context.now, "version": self.transaction.version},
                 )
             finally:
-                self.cursor.unregister("_memql_new")
+                self._forget("_memql_new")
         return table.column("id")
+
+    def _forget(self, table: str) -> None:
+        # After an error DuckDB refuses this too, and the error must not be hidden by that.
+        with contextlib.suppress(duckdb.Error):
+            self.cursor.unregister(table)
 
     def _check_values(self, table: pa.Table, columns: tuple[str, ...]) -> None:
         import pyarrow.compute as pc
@@ -141,6 +153,15 @@ class ChangeRunner:
                     + ", ".join(sorted(others)),
                     hint="leave the column owner out: it is the user",
                 )
+        for name in ("created_at", "valid_from", "valid_to", "expires_at"):
+            if name in columns:
+                micros = table.column(name).cast("int64")
+                early = pc.less(micros, EARLIEST_MICROS)
+                outside = pc.fill_null(pc.or_(early, pc.greater(micros, LATEST_MICROS)), False)
+                if pc.any(outside).as_py():
+                    raise DataError(
+                        f"{name} is a time of the years 1 to 9999 (row {_first(outside)})"
+                    )
         for name in ("importance", "trust"):
             if name not in columns:
                 continue
@@ -171,7 +192,7 @@ class ChangeRunner:
             columns = columns_of(running)
             rows = rescanned(self.store, arrow_of(running), columns)
         finally:
-            self.cursor.unregister("_memql_ids")
+            self._forget("_memql_ids")
         return Result(columns, rowcount=count, rows=rows)
 
 

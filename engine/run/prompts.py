@@ -111,18 +111,20 @@ def rows_of_table(table: pa.Table, scratch: duckdb.DuckDBPyConnection) -> list[R
     is a row of NULLs only.
 
     Args:
-        table: the relation's rows; a last column of lineage is not shown.
+        table: the relation's rows; the column of lineage is not shown.
         scratch: a cursor for turning values into text as DuckDB does.
     """
     import pyarrow as pa
 
-    names = [name for name in table.column_names if name != LINEAGE_COLUMN]
+    # By number: names may repeat, and UNION BY NAME puts the lineage between them.
+    numbers = [i for i, name in enumerate(table.column_names) if name != LINEAGE_COLUMN]
+    names = [table.column_names[i] for i in numbers]
     lineage = (
         table.column(LINEAGE_COLUMN).to_pylist()
         if LINEAGE_COLUMN in table.column_names
         else [None] * table.num_rows
     )
-    shown = table.select(range(len(names)))
+    shown = table.select(numbers)
     if any(not pa.types.is_string(kind) for kind in shown.schema.types):
         from memql.engine.result import arrow_of
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from memql.engine.bind.parameters import used_parameters
 from memql.engine.context import StatementContext
@@ -46,7 +47,13 @@ def run_relation(
 
 def print_sql(query: exp.Expr) -> str:
     """Return the SQL of a bound tree, as DuckDB reads it: quoted, without comments."""
-    return query.sql(dialect="duckdb", identify=True, comments=False)
+    try:
+        return query.sql(dialect="duckdb", identify=True, comments=False)
+    except (SqlglotError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # sqlglot prints its nodes without looking at how many arguments a function got.
+        raise ProgrammingError(
+            f"a function or clause has arguments that do not fit ({error})"
+        ) from error
 
 
 def translate(error: duckdb.Error, context: StatementContext) -> Error:

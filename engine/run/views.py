@@ -12,6 +12,7 @@ from memql.engine import syntax
 from memql.engine.bind.query import QueryBinder
 from memql.engine.plan import Materialize
 from memql.engine.run.executor import Executor, Trace
+from memql.engine.run.relation import print_sql
 from memql.engine.views import Parse, ViewCatalog, ViewEntry
 from memql.errors import Error, NotSupportedError, ProgrammingError
 
@@ -61,7 +62,8 @@ class ViewRunner:
             form = definition.args["form"]
             node = definition.args.get("model")
             model = node.name if node is not None else None
-        self._plan(definition)  # names are checked before the view is stored
+        # Names are checked, and that it can be printed, before the view is stored.
+        print_sql(self._plan(definition).input.query)
         if model is not None:
             self.executor.models.spec(model, context)
         entry = ViewEntry(

@@ -1,0 +1,74 @@
+"""Many rows of one INSERT ... VALUES as few statements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlglot import exp
+
+from memql.engine.bind.parameters import Parameters
+from memql.engine.names import fold
+from memql.storage.schema import MEMORY_COLUMNS
+
+# Large enough that the cost of a statement is shared, small enough for the limits of a text.
+ROWS = 200
+
+_TYPES = dict(MEMORY_COLUMNS)
+
+
+def batches(
+    tree: exp.Expr, rows: Sequence[Parameters], write: Callable[[exp.Expr], str], text: str
+) -> Iterator[tuple[str, Parameters]]:
+    """Yield (statement, parameters) that together do what ``tree`` does once for each row.
+
+    An INSERT of one row of ``?`` becomes INSERTs of many; anything else is repeated as it is.
+
+    Args:
+        tree: the statement.
+        rows: one set of parameters for each run.
+        write: a tree to text.
+        text: the statement's text.
+    """
+    columns = _columns_of_values(tree)
+    same_width = columns is not None and all(
+        isinstance(row, Sequence) and not isinstance(row, str | bytes) and len(row) == len(columns)
+        for row in rows
+    )
+    if columns is None or not same_width:
+        yield from ((text, row) for row in rows)
+        return
+    for start in range(0, len(rows), ROWS):
+        batch = rows[start : start + ROWS]
+        values: list[Any] = [value for row in batch for value in row or ()]
+        yield write(_of_many(tree, columns, len(batch))), values
+
+
+def _columns_of_values(tree: exp.Expr) -> list[str] | None:
+    """Return the columns of ``INSERT INTO memories (...) VALUES (?, ...)``, None for others."""
+    if not isinstance(tree, exp.Insert) or tree.args.get("returning"):
+        return None
+    schema, source = tree.this, tree.expression
+    if not isinstance(schema, exp.Schema) or not isinstance(source, exp.Values):
+        return None
+    columns = [fold(column.name) for column in schema.expressions]
+    if len(source.expressions) != 1 or not all(column in _TYPES for column in columns):
+        return None
+    items = source.expressions[0].expressions
+    if len(items) != len(columns):
+        return None
+    if any(not isinstance(item, exp.Placeholder) or item.args.get("this") for item in items):
+        return None
+    return columns
+
+
+def _of_many(tree: exp.Expr, columns: Sequence[str], count: int) -> exp.Expr:
+    # Each value is cast alone: two rows' JSON objects need not have the same keys.
+    row = exp.Tuple(
+        expressions=[
+            exp.cast(exp.Placeholder(), _TYPES[column], dialect="duckdb") for column in columns
+        ]
+    )
+    many = tree.copy()
+    many.set("expression", exp.Values(expressions=[row.copy() for _ in range(count)]))
+    return many

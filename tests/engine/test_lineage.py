@@ -1,0 +1,152 @@
+"""Lineage: what is proven, what is not, and what the rows of a prompt are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import duckdb
+import pytest
+
+import memql
+from memql.engine.bind.functions import ALLOWED_FUNCTIONS
+from memql.engine.bind.lineage import has_aggregate
+from memql.parser import parse
+
+FACTS = ["tea", "rye", "ale"]
+
+
+@pytest.fixture
+def con() -> Iterator[memql.Connection]:
+    connection = memql.connect(":memory:")
+    for number, content in enumerate(FACTS):
+        connection.execute(
+            "INSERT INTO memories (content, kind, importance) VALUES (?, ?, ?)",
+            [content, "odd" if number % 2 else "even", number / 10],
+        )
+    yield connection
+    connection.close()
+
+
+def _prompt(con: memql.Connection, query: str) -> memql.Prompt:
+    row = con.execute(f"{query} MATERIALIZE AS PLAINTEXT").fetchone()
+    assert row is not None and isinstance(row[0], memql.Prompt)
+    return row[0]
+
+
+def _unproven(con: memql.Connection, query: str) -> bool:
+    plan = [line for (line,) in con.execute(f"EXPLAIN {query} MATERIALIZE AS ACTIVATION")]
+    return any("lineage: not proven" in line for line in plan)
+
+
+@pytest.mark.parametrize(
+    ("query", "rows", "members"),
+    [
+        ("SELECT content FROM memories WHERE kind = 'even'", ["tea", "ale"], [1, 1]),
+        ("SELECT * FROM memories", ["tea", "rye", "ale"], [1, 1, 1]),
+        ("SELECT upper(content) FROM memories AS m WHERE kind = 'odd'", ["RYE"], [1]),
+        ("SELECT DISTINCT kind FROM memories", ["even", "odd"], [2, 1]),
+        ("SELECT kind, count(*) AS n FROM memories GROUP BY kind", None, [2, 1]),
+        ("SELECT max(content) FROM memories HAVING count(*) > 1", ["tea"], [3]),
+        ("SELECT 'x' FROM memories HAVING true", ["x"], [3]),
+        (
+            "SELECT a.content || b.content FROM memories a JOIN memories b ON a.id < b.id "
+            "WHERE a.kind = b.kind",
+            ["teaale"],
+            [2],
+        ),
+        ("SELECT m.content FROM memories m LEFT JOIN memories n ON false", FACTS, [1, 1, 1]),
+        ("SELECT content FROM memories a SEMI JOIN memories b USING (kind)", FACTS, [1, 1, 1]),
+        ("WITH w AS (SELECT * FROM memories) SELECT content FROM w", FACTS, [1, 1, 1]),
+        ("SELECT content FROM (SELECT * FROM memories) LIMIT 9", FACTS, [1, 1, 1]),
+        (
+            "SELECT content FROM memories UNION ALL BY NAME SELECT kind FROM memories "
+            "WHERE kind = 'odd'",
+            ["content: tea", "content: rye", "kind: odd", "content: ale"],
+            [1, 1, 1, 1],
+        ),
+        ("SELECT * FROM range(2)", ["0", "1"], [0, 0]),
+        ("SELECT content FROM memories ORDER BY content", ["ale", "rye", "tea"], [1, 1, 1]),
+        ("SELECT content FROM memories ORDER BY importance DESC LIMIT 2", ["ale", "rye"], [1, 1]),
+    ],
+)
+def test_proven(
+    con: memql.Connection, query: str, rows: list[str] | None, members: list[int]
+) -> None:
+    assert not _unproven(con, query)
+    row = con.execute(f"{query} MATERIALIZE AS PLAINTEXT").fetchone()
+    assert row is not None
+    if rows is not None:
+        assert list(row[0].rows) == rows
+    assert [len(ids) for ids in row[8]] == members
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT content, row_number() OVER () FROM memories",
+        "SELECT content || (SELECT max(content) FROM memories) FROM memories",
+        "SELECT content FROM memories UNION SELECT kind FROM memories",
+        "SELECT content FROM memories EXCEPT SELECT 'tea'",
+        "SELECT unnest([content]) FROM memories",
+        "SELECT u FROM unnest((SELECT list(content) FROM memories)) t(u)",
+        "SELECT * FROM range((SELECT count(*) FROM memories))",
+        "SELECT v FROM (VALUES ((SELECT max(content) FROM memories))) t(v)",
+        "SELECT COLUMNS('con.*') FROM memories",
+        "SELECT max(COLUMNS(*)) FROM memories",
+        "SELECT * LIKE 'con%' FROM memories",
+        "SELECT memories FROM memories",
+        "SELECT DISTINCT ON (kind) content FROM memories ORDER BY kind, content",
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) FROM t",
+        "SELECT * FROM memories PIVOT (count(*) FOR kind IN ('odd', 'even'))",
+    ],
+)
+def test_not_proven_is_used_and_not_stored(con: memql.Connection, query: str) -> None:
+    assert _unproven(con, query)
+    row = con.execute(f"{query} MATERIALIZE AS ACTIVATION").fetchone()
+    assert row is not None and row[3] > 0
+    text = _prompt(con, query).text
+    assert "_memql" not in text
+    again = con.execute(f"{query} MATERIALIZE AS ACTIVATION").fetchone()
+    assert again is not None and again[5] > 0  # computed anew
+
+
+ORDERED = [
+    "SELECT content FROM memories ORDER BY content DESC",
+    "SELECT content, kind AS k FROM memories ORDER BY k DESC, content",
+    "SELECT content FROM memories ORDER BY 1",
+    "SELECT content FROM memories WHERE kind = 'odd' UNION ALL "
+    "SELECT content FROM memories WHERE kind = 'even' ORDER BY content",
+    "SELECT DISTINCT content FROM memories ORDER BY content",
+    "SELECT max(content) AS content FROM memories GROUP BY kind ORDER BY kind DESC",
+    "SELECT content FROM (SELECT content FROM memories ORDER BY content)",
+    "SELECT content FROM memories ORDER BY importance DESC LIMIT 2",
+]
+
+
+@pytest.mark.parametrize("query", ORDERED)
+def test_a_query_over_a_view_reads_it_in_the_views_order(con: memql.Connection, query: str) -> None:
+    con.execute(f"CREATE MATERIALIZED VIEW v AS {query} MATERIALIZE AS ACTIVATION")
+    con.execute("CREATE MATERIALIZED VIEW w AS SELECT content FROM v MATERIALIZE AS PLAINTEXT")
+    expected = [str(row[0]) for row in con.execute(query).fetchall()]
+    assert list(_prompt(con, "SELECT content FROM v").rows) == expected
+    assert list(_prompt(con, "SELECT content FROM w").rows) == expected
+    if "kind AS k" not in query:  # that view's own rows are rendered with k
+        answer = con.execute("SELECT generate('q', max_tokens := 1) FROM v").fetchall()[0][0]
+        assert answer.computed_tokens == 0
+
+
+def test_every_allowed_aggregate_is_known_as_one() -> None:
+    rows = duckdb.execute(
+        "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type = 'aggregate'"
+    ).fetchall()
+    aggregates = {name for (name,) in rows} & ALLOWED_FUNCTIONS
+    unknown = []
+    for name in sorted(aggregates):
+        for arguments in ("a", "a, b", "a, 2", "a, b, c"):
+            with contextlib.suppress(memql.ProgrammingError):
+                if has_aggregate(parse(f"SELECT {name}({arguments})")):
+                    break
+        else:
+            unknown.append(name)
+    assert unknown == []
