@@ -64,21 +64,21 @@ class Brought:
 
     Args:
         prefix: head and segments as KV.
+        found: the boundary up to which it was loaded.
         reused_tokens: tokens loaded from the store.
         computed_tokens: tokens that went through the model.
         bytes: bytes loaded.
         load_seconds: time to load them.
-        compute_seconds: time to compute the others, storing included.
-        kept: whether everything up to the last boundary is stored now.
+        compute_seconds: time to compute the others.
     """
 
     prefix: Prefix
+    found: Match
     reused_tokens: int
     computed_tokens: int
     bytes: int
     load_seconds: float
     compute_seconds: float
-    kept: bool
 
 
 def match(prompt: Prompt, store: Store) -> Match:
@@ -138,7 +138,7 @@ def bring(
     context: StatementContext,
     room_tokens: int,
 ) -> Brought:
-    """Load what is stored of a prompt, compute the rest, and keep it if ``choice`` says so.
+    """Load what is stored of a prompt and compute the rest.
 
     A damaged node is quarantined and its tokens are computed from text.
 
@@ -155,19 +155,16 @@ def bring(
     found, bytes_loaded = _load(prompt, choice.match, prefix, store)
     loaded = time.perf_counter()
     ids = prompt.ids[found.tokens :]
-    kept = not ids
     if ids:
         runtime.extend(prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel)
-        if choice.keep:
-            kept = _keep(prompt, found, prefix, runtime.spec, store, context)
     return Brought(
         prefix,
+        found=found,
         reused_tokens=found.tokens,
         computed_tokens=len(ids),
         bytes=bytes_loaded,
         load_seconds=loaded - started,
         compute_seconds=time.perf_counter() - loaded,
-        kept=kept,
     )
 
 
@@ -207,14 +204,26 @@ def load_chain(key: bytes, prefix: Prefix, store: Store) -> int:
     return size
 
 
-def _keep(
+def keep(
     prompt: Prompt,
-    found: Match,
-    prefix: Prefix,
+    choice: Choice,
+    brought: Brought,
     spec: ModelSpec,
     store: Store,
     context: StatementContext,
 ) -> bool:
+    """Store what was computed if ``choice`` says so; tell whether all of the prompt is stored now.
+
+    The prefix must be as :func:`bring` left it; generating from it changes nothing in it.
+
+    Raises:
+        OperationalError: the disk or the catalog failed; nothing is kept.
+    """
+    if not brought.computed_tokens:
+        return True
+    if not choice.keep:
+        return False
+    prefix, found = brought.prefix, brought.found
     start, stop = found.tokens, prompt.tokens
     layers = tuple(LayerHeader(*shape) for shape in prefix.layer_shapes(start, stop))
     header = NodeHeader(spec.model_digest, spec.dtype, LAYOUT, stop - start, layers)

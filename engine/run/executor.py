@@ -14,7 +14,7 @@ from memql.engine.context import StatementContext
 from memql.engine.models import Models
 from memql.engine.plan import ANSWERS_TABLE, Answer, Finish, Materialize, Plan, Select
 from memql.engine.result import Column, Result, columns_of
-from memql.engine.reuse import Brought, bring
+from memql.engine.reuse import Brought, bring, keep
 from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, rows_of_table
 from memql.engine.run.relation import run_relation, to_arrow
 from memql.engine.segments import Segments
@@ -85,11 +85,12 @@ class Materialized:
 
 @dataclass(frozen=True)
 class PromptTrace:
-    """What happened to one prompt, for EXPLAIN; ``brought`` is None where nothing was computed."""
+    """What happened to one prompt, for EXPLAIN; ``brought`` is None where it came as text."""
 
     prepared: Prepared
     brought: Brought | None = None
     answered: Answered | None = None
+    store_seconds: float = 0.0
 
 
 @dataclass
@@ -161,8 +162,8 @@ class Executor:
 
             runtime = load_runtime(spec)
             brought = bring(prompt, choice, runtime, self.store, self.context, room_tokens=0)
-        self.trace.prompts.append(PromptTrace(prepared, brought))
-        key = prompt.boundaries[-1][0].hex() if brought is not None and brought.kept else None
+        stored = self._keep(prepared, brought, spec)
+        key = prompt.boundaries[-1][0].hex() if stored else None
         tokens = self.segments.tokens(spec)
         rows = tuple(segment.row.text for segment in prompt.segments)
         return Materialized(
@@ -332,8 +333,25 @@ class Executor:
             first_token_seconds=before + generation.first_token_seconds,
             seconds=before + generation.seconds,
         )
-        self.trace.prompts.append(PromptTrace(prepared, brought, answered))
+        # Written after the answer: nobody waits for the disk before the first token.
+        self._keep(prepared, brought, runtime.spec, answered)
         return answered
+
+    def _keep(
+        self,
+        prepared: Prepared,
+        brought: Brought | None,
+        spec: ModelSpec,
+        answered: Answered | None = None,
+    ) -> bool:
+        """Store what was computed, if it should be; tell whether all of the prompt is stored."""
+        started = time.perf_counter()
+        stored = False
+        if brought is not None:
+            stored = keep(prepared.prompt, prepared.choice, brought, spec, self.store, self.context)
+        seconds = time.perf_counter() - started
+        self.trace.prompts.append(PromptTrace(prepared, brought, answered, seconds))
+        return stored
 
     # -- shared -------------------------------------------------------------------------------
 

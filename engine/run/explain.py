@@ -113,6 +113,7 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
             "bytes": one.brought.bytes,
             "load_seconds": one.brought.load_seconds,
             "compute_seconds": one.brought.compute_seconds,
+            "store_seconds": one.store_seconds,
         }
     details: dict[str, Any] = {
         "form": choice.form,

@@ -319,7 +319,7 @@ def _write_savings(stage: Stage, compiled_tokens: int) -> None:
     stage.chapter(
         "What was reused and saved",
         "Tokens of Alice's diary that went through the model, and the time to the first token. "
-        "Where tokens were computed, that time includes writing them to disk for the next time.",
+        "What was computed is written to disk after the answer, for the next time.",
     )
     console.print()
     numbers = ("memory tokens", "reused", "computed", "computed as text", "first token", "as text")
