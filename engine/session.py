@@ -94,6 +94,9 @@ class Session:
                 return self._run(tree, context, values)
             except duckdb.Error as error:
                 raise translate(error, context) from error
+            except RecursionError:
+                # A long chain such as x::INT::INT::... parses without brackets.
+                raise ProgrammingError("the statement is nested too deeply") from None
 
     def executemany(self, text: str, rows: list[Parameters]) -> int:
         """Run one change for each set of parameters, all or none; return the rows written."""

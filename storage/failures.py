@@ -24,8 +24,17 @@ def is_conflict(error: duckdb.Error) -> bool:
         error: what DuckDB raised.
     """
     text = str(error)
-    # DuckDB reports its conflicts and "Current transaction is aborted" by the same class.
-    return type(error).__name__ == "TransactionException" and "aborted" not in text
+    # DuckDB reports its conflicts by the same class as these.
+    others = (
+        "aborted",
+        "Could not write file",
+        "No space left",
+        "File too large",
+        "Could not read",
+    )
+    return type(error).__name__ == "TransactionException" and not any(
+        other in text for other in others
+    )
 
 
 def translate(error: duckdb.Error, asked: str) -> Error:
@@ -43,6 +52,10 @@ def translate(error: duckdb.Error, asked: str) -> Error:
             return OperationalError(
                 f"cannot {asked}: another transaction changed the same rows ({found})",
                 hint="The transaction was rolled back and nothing of it is kept: run it again.",
+            )
+        if "aborted" not in found:
+            return OperationalError(
+                f"cannot {asked}: {found}", hint="Make room on the disk and run it again."
             )
         return OperationalError(
             f"cannot {asked}: {found}", hint="An error ended the transaction: ROLLBACK it."

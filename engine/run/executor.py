@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from memql.engine.reuse import Brought, bring, keep
 from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, rows_of_table
 from memql.engine.run.relation import run_relation, to_arrow
 from memql.engine.segments import Segments
+from memql.errors import OperationalError
 from memql.storage.store import Store
 
 if TYPE_CHECKING:
@@ -334,7 +336,14 @@ class Executor:
             seconds=before + generation.seconds,
         )
         # Written after the answer: nobody waits for the disk before the first token.
-        self._keep(prepared, brought, runtime.spec, answered)
+        try:
+            self._keep(prepared, brought, runtime.spec, answered)
+        except OperationalError as error:
+            warnings.warn(
+                f"the answer stands, but what it computed could not be stored: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         return answered
 
     def _keep(

@@ -11,6 +11,7 @@ import pytest
 
 import memql
 from memql.errors import DataError, OperationalError
+from memql.storage.activations import Activations
 from memql.storage.store import Store
 from tests.engine.conftest import Fed
 
@@ -201,3 +202,18 @@ def test_a_store_of_another_process_and_no_store_are_told_apart(path: Path, tmp_
     with pytest.raises(OperationalError, match="is not a MemQL store"):
         memql.connect(other)
     assert (other / "letter.txt").read_text() == "Dear Alice"
+
+
+def test_an_answer_stands_where_its_activation_cannot_be_stored(
+    con: memql.Connection, monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    def full(*args: object, **kwargs: object) -> int:
+        raise OperationalError("No space left on device")
+
+    expected = _answer(con, QUERY.replace("alice", "memories"))
+    monkeypatch.setattr(Activations, "put", full)
+    with pytest.warns(RuntimeWarning, match="could not be stored: No space left"):
+        answer = _answer(con, QUERY.replace("alice", "memories") + " MATERIALIZE AS ACTIVATION")
+    assert answer == expected
+    with pytest.raises(OperationalError, match="No space left"):
+        con.execute("FROM memories MATERIALIZE AS ACTIVATION")

@@ -112,3 +112,13 @@ def test_a_closed_connection_says_so(con: memql.Connection) -> None:
     ):
         with pytest.raises(InterfaceError, match="closed"):
             use()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["SELECT 1" + "::INT" * 5000, "SELECT 1" + " BETWEEN 1 AND 1" * 3000],
+    ids=["casts", "between"],
+)
+def test_nesting_without_brackets_is_a_clear_error(con: memql.Connection, text: str) -> None:
+    with pytest.raises(ProgrammingError, match="nested too deeply"):
+        con.execute(text)
