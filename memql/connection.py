@@ -46,8 +46,13 @@ def connect(
     from memql.parser import parse
     from memql.storage.store import Store
 
-    if user is not None and not user.strip():
-        raise InterfaceError("the user's name is empty", hint="user=None is the administrator")
+    if user is not None:
+        if not user.strip():
+            raise InterfaceError("the user's name is empty", hint="user=None is the administrator")
+        try:
+            user.encode("utf-8")
+        except UnicodeEncodeError:
+            raise InterfaceError("the user's name holds half of a character") from None
     opened = Store.open(store)
     try:
         session = Session(
@@ -130,6 +135,7 @@ class Connection:
 
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this connection."""
+        self._check_open()
         self._session.interrupt()
 
     def close(self) -> None:

@@ -454,10 +454,12 @@ class MemQL(DuckDB):
     """The dialect ``memql``: ``sqlglot.parse_one(text, read="memql")``."""
 
     class Tokenizer(DuckDB.Tokenizer):
-        """DuckDB's tokenizer; EXPLAIN is parsed here, not passed on as raw text."""
+        """DuckDB's tokenizer; EXPLAIN is parsed here, and ``?::`` is a parameter with a cast."""
 
         KEYWORDS: ClassVar[dict[str, TokenType]] = {
-            word: token for word, token in DuckDB.Tokenizer.KEYWORDS.items() if word != "EXPLAIN"
+            word: token
+            for word, token in DuckDB.Tokenizer.KEYWORDS.items()
+            if word not in ("EXPLAIN", "?::")
         }
 
     Parser = MemQLParser

@@ -164,6 +164,10 @@ def _check_kind(statement: exp.Expr) -> None:
                 hint=f"SELECT {statement.sql(dialect=dialect.MemQL)}",
             )
         raise NotSupportedError(f"MemQL does not run {kind} statements")
+    if isinstance(statement, exp.Transaction | exp.Commit | exp.Rollback):
+        for key, value in statement.args.items():
+            if value:
+                raise NotSupportedError(f"{statement.key.upper()} takes no {key.upper()} in MemQL")
     inner = statement.this if isinstance(statement, syntax.Explain) else statement
     if isinstance(statement, syntax.Explain):
         _check_kind(inner)

@@ -115,8 +115,10 @@ def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
 
 
 def _check_width(source: exp.Query, columns: tuple[str, ...], binder: QueryBinder) -> None:
-    values = source.find(exp.Values)
-    if values is not None:
+    start = source.args.get("from_")
+    inner = start.this.this if start is not None and isinstance(start.this, exp.Subquery) else None
+    if isinstance(inner, exp.Values) and isinstance(source, exp.Select) and source.is_star:
+        values = inner
         widths = {len(row.expressions) for row in values.expressions if isinstance(row, exp.Tuple)}
     else:
         found = output_columns(source, binder.views)
@@ -183,7 +185,11 @@ def _returning(tree: exp.Expr, binder: QueryBinder) -> exp.Select | None:
         inner = (exp.Query, exp.Table, exp.AggFunc, exp.Window, exp.Explode, exp.Unnest)
         if node is not select and (isinstance(node, inner) or is_anonymous_aggregate(node)):
             raise NotSupportedError("RETURNING takes expressions over the row's own columns")
-    _checked(select.from_(exp.to_table(MEMORIES)), binder)
+    table = exp.to_table(MEMORIES)
+    target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+    table.set("alias", exp.TableAlias(this=exp.to_identifier(target.alias_or_name, quoted=True)))
+    select = select.from_(table)
+    _checked(select, binder)
     return select
 
 

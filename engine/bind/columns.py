@@ -11,6 +11,9 @@ from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES, Views, visible_cte
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, unknown
 
+# The columns of queries by the id() of their tree.
+Seen = dict[int, list[str] | None]
+
 
 def check_columns(query: exp.Query, context: StatementContext, views: Views) -> None:
     """Refuse columns that no table in scope has.
@@ -20,8 +23,9 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
     Raises:
         ProgrammingError: with the place and the nearest known name.
     """
+    seen: Seen = {}
     for scope in traverse_scope(query):
-        names = _names_in_reach(scope, views)
+        names = _names_in_reach(scope, views, seen)
         if isinstance(scope.expression, exp.Select):
             for projection in scope.expression.expressions:
                 if isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
@@ -37,12 +41,22 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
                 raise unknown("column", column.name, names, context, column)
 
 
-def output_columns(query: exp.Expr, views: Views) -> list[str] | None:
-    """Return the names of a query's columns, None where only DuckDB can tell."""
-    if isinstance(query, exp.Subquery):
-        return output_columns(query.this, views)
-    if isinstance(query, exp.SetOperation):
-        return output_columns(query.this, views)
+def output_columns(query: exp.Expr, views: Views, seen: Seen | None = None) -> list[str] | None:
+    """Return the names of a query's columns, None where only DuckDB can tell.
+
+    Args:
+        seen: what is known of queries that do not change meanwhile; a chain of common table
+            expressions is walked once and not once for each link.
+    """
+    seen = {} if seen is None else seen
+    if id(query) not in seen:
+        seen[id(query)] = _output_columns(query, views, seen)
+    return seen[id(query)]
+
+
+def _output_columns(query: exp.Expr, views: Views, seen: Seen) -> list[str] | None:
+    if isinstance(query, exp.Subquery | exp.SetOperation):
+        return output_columns(query.this, views, seen)
     if not isinstance(query, exp.Select):
         return None
     names: list[str] = []
@@ -55,7 +69,7 @@ def output_columns(query: exp.Expr, views: Views) -> list[str] | None:
             for source in select_sources(query):
                 if isinstance(projection, exp.Column) and alias_of(source) != projection.table:
                     continue
-                columns = source_columns(source, views)
+                columns = source_columns(source, views, seen)
                 if columns is None:
                     return None
                 names.extend(columns)
@@ -81,7 +95,7 @@ def alias_of(source: exp.Expr) -> str:
     return source.alias_or_name
 
 
-def source_columns(source: exp.Expr, views: Views) -> list[str] | None:
+def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> list[str] | None:
     """Return the column names of one source of a SELECT, None where only DuckDB can tell."""
     alias = source.args.get("alias")
     if isinstance(alias, exp.TableAlias) and alias.columns:
@@ -89,7 +103,7 @@ def source_columns(source: exp.Expr, views: Views) -> list[str] | None:
     if source.args.get("pivots"):
         return None
     if isinstance(source, exp.Subquery):
-        return output_columns(source.this, views)
+        return output_columns(source.this, views, seen)
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         name = fold(source.name)
         if name in visible_ctes(source):
@@ -99,11 +113,11 @@ def source_columns(source: exp.Expr, views: Views) -> list[str] | None:
             columns = cte.args["alias"].columns
             if columns:
                 return [column.name for column in columns]
-            return output_columns(cte.this, views)
+            return output_columns(cte.this, views, seen)
         if name == MEMORIES:
             return list(MEMORY_NAMES)
         view = views.find(source.name)
-        return output_columns(view.query, views) if view is not None else None
+        return output_columns(view.query, views, seen) if view is not None else None
     if isinstance(source, exp.Table) and isinstance(source.this, exp.GenerateSeries):
         return ["range" if source.this.args.get("is_end_exclusive") else "generate_series"]
     if isinstance(source, exp.Unnest):
@@ -128,12 +142,12 @@ def _has_star_options(projection: exp.Expr) -> bool:
     return any(star.args.get(key) for key in ("except_", "replace", "rename", "ilike"))
 
 
-def _columns_of_scope(scope: Scope, views: Views) -> set[str] | None:
+def _columns_of_scope(scope: Scope, views: Views, seen: Seen) -> set[str] | None:
     if not isinstance(scope.expression, exp.Select):
         return None
     names: set[str] = set()
     for source in select_sources(scope.expression):
-        columns = source_columns(source, views)
+        columns = source_columns(source, views, seen)
         if columns is None:
             return None
         names.update(fold(column) for column in columns)
@@ -144,12 +158,12 @@ def _columns_of_scope(scope: Scope, views: Views) -> set[str] | None:
     return names
 
 
-def _names_in_reach(scope: Scope, views: Views) -> set[str] | None:
+def _names_in_reach(scope: Scope, views: Views, seen: Seen) -> set[str] | None:
     """The scope's own column names and those of the scopes around it (correlation)."""
     names: set[str] = set()
     current: Scope | None = scope
     while current is not None:
-        own = _columns_of_scope(current, views)
+        own = _columns_of_scope(current, views, seen)
         if own is None:
             return None
         names |= own

@@ -39,6 +39,8 @@ def bind_parameters(
     if anonymous and named:
         raise ProgrammingError("a statement takes either ? or $name parameters, not both")
     if isinstance(parameters, Mapping):
+        if not all(isinstance(name, str) for name in parameters):
+            raise ProgrammingError("the names of parameters are texts")
         if anonymous or numbered:
             raise ProgrammingError(
                 "the statement has ? parameters, but named values were given",

@@ -181,7 +181,7 @@ class ChangeRunner:
 
         query = returning.copy()
         table = exp.to_table("_memql.memories", dialect="duckdb")
-        table.set("alias", exp.TableAlias(this=exp.to_identifier("memories")))
+        table.set("alias", query.args["from_"].this.args["alias"].copy())
         names = pa.table({"id": ids})
         self.cursor.register("_memql_ids", names)
         try:

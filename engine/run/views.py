@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.query import QueryBinder
+from memql.engine.names import fold
 from memql.engine.plan import Materialize
 from memql.engine.run.executor import Executor, Trace
 from memql.engine.run.relation import print_sql
@@ -57,6 +58,10 @@ class ViewRunner:
             )
         if definition.find(exp.Placeholder):
             raise ProgrammingError("a view is stored as text and cannot have parameters")
+        if fold(tree.this.name).startswith("_memql"):
+            raise ProgrammingError(
+                f"names that start with _memql are MemQL's own: {tree.this.name}"
+            )
         form, model = "AUTO", None
         if isinstance(definition, syntax.Materialize):
             form = definition.args["form"]
@@ -128,6 +133,8 @@ class ViewRunner:
             try:
                 row.update(self._counts(entry))
             except Error as error:
+                if self.executor.context.cancel.is_set():
+                    raise
                 row["problem"] = error.message  # one view's missing model hides no other
             rows.append(row)
         return rows

@@ -41,6 +41,7 @@ def test_values_are_taken_in_the_order_of_the_text(con: memql.Connection) -> Non
         ("SELECT $2, $1", ["x", "y"], [("y", "x")]),
         ("SELECT ?", (datetime(2020, 1, 2, tzinfo=UTC),), [(datetime(2020, 1, 2, tzinfo=UTC),)]),
         ("SELECT ?", [["p", "q"]], [(["p", "q"],)]),
+        ("SELECT ?::INT + 1", ["41"], [(42,)]),
         ("SELECT ?", ["'; DROP TABLE memories; --"], [("'; DROP TABLE memories; --",)]),
         ("SELECT content FROM memories WHERE importance > ? ORDER BY 1", [0.15], [("b",)]),
         ("SELECT 1", [], [(1,)]),
@@ -69,6 +70,7 @@ def test_parameters_of_generate(con: memql.Connection) -> None:
         ("SELECT $a", {"b": 1}, ProgrammingError, "no value for the parameter $a"),
         ("SELECT $abc", {"abc": 1, "abd": 2}, ProgrammingError, "did you mean abc?"),
         ("SELECT ?, $a", {"a": 1}, ProgrammingError, "either ? or $name"),
+        ("SELECT $a", {1: 2}, ProgrammingError, "the names of parameters are texts"),
         ("SELECT $3", [1, 2], ProgrammingError, "up to $3, 2 values"),
         ("SELECT ?", "x", ProgrammingError, "a sequence or a mapping, found str"),
         ("SELECT $memql_p1", {"memql_p1": 1}, ProgrammingError, "are MemQL's own"),
@@ -109,6 +111,7 @@ def test_a_closed_connection_says_so(con: memql.Connection) -> None:
         lambda: cursor.execute("SELECT 1"),
         con.commit,
         con.cursor,
+        con.interrupt,
     ):
         with pytest.raises(InterfaceError, match="closed"):
             use()
@@ -122,3 +125,18 @@ def test_a_closed_connection_says_so(con: memql.Connection) -> None:
 def test_nesting_without_brackets_is_a_clear_error(con: memql.Connection, text: str) -> None:
     with pytest.raises(ProgrammingError, match="nested too deeply"):
         con.execute(text)
+
+
+def test_a_user_with_half_a_character_in_the_name_is_refused() -> None:
+    for name in ("\ud800", "", "  "):
+        with pytest.raises(InterfaceError, match="the user's name"):
+            memql.connect(":memory:", user=name)
+
+
+def test_a_long_chain_of_common_table_expressions_is_bound(con: memql.Connection) -> None:
+    links = ["c0 AS (SELECT * FROM memories)"]
+    links += [f"c{i} AS (SELECT * FROM c{i - 1})" for i in range(1, 60)]
+    query = f"WITH {', '.join(links)} SELECT count(content) FROM c59"
+    assert con.execute(query).fetchone() == (3,)
+    with pytest.raises(ProgrammingError, match="did you mean content"):
+        con.execute(query.replace("content", "contnt"))
