@@ -213,5 +213,5 @@ def _print_extended(what: str, answers: Iterable[memql.Answer]) -> None:
     print(
         f"{what}: median {statistics.median(a.computed_tokens for a in known):.0f} of "
         f"{statistics.median(a.tokens for a in known):.0f} tokens computed, first token after "
-        f"{statistics.median(a.first_token_seconds for a in known) * 1000:.0f} ms, storing included"
+        f"{statistics.median(a.first_token_seconds for a in known) * 1000:.0f} ms"
     )
