@@ -246,6 +246,12 @@ class Cursor:
 
     def df(self) -> pd.DataFrame:
         """Return all rows that are left as a pandas data frame (needs ``memql[pandas]``)."""
+        try:
+            import pandas  # noqa: F401 - Arrow imports it, and its own error names no way out
+        except ImportError:
+            raise InterfaceError(
+                "df() needs pandas", hint="pip install pandas, or use arrow()"
+            ) from None
         return self.arrow().to_pandas()
 
     def setinputsizes(self, sizes: Sequence[Any]) -> None:

@@ -24,6 +24,7 @@ from memql.storage.store import Store
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from memql.engine.model.prefix import Prefix
     from memql.engine.model.spec import ModelSpec
@@ -145,7 +146,7 @@ class Executor:
             if prepared is not None:
                 self.trace.prompts.append(PromptTrace(prepared))
         else:
-            for _, _, prepared in self._prepare_answers(plan.input, write=False):
+            for _, prepared in self._prepare_answers(plan.input, write=False)[1]:
                 if prepared is not None:
                     self.trace.prompts.append(PromptTrace(prepared))
 
@@ -240,40 +241,42 @@ class Executor:
 
     def _prepare_answers(
         self, plan: Answer, *, write: bool
-    ) -> list[tuple[int, str, Prepared | None]]:
-        """Return (row of the relation, answer column, prompt or None where there is no row)."""
+    ) -> tuple[pa.Table, list[tuple[str, Prepared | None]]]:
+        """Return the groups, and for each call and group (answer column, prompt or None).
+
+        A group without rows, or without a question, has no prompt.
+        """
         query = answers_query(plan)
         started = time.perf_counter()
         table = to_arrow(query, self.cursor, self.values, self.context)
         self.trace.relation_seconds = time.perf_counter() - started
-        self._groups = table.select(range(table.num_columns - 2 * len(plan.calls)))
+        groups = table.select(range(table.num_columns - 2 * len(plan.calls)))
         spec = self._spec(plan)
         preparer = self._preparer(plan, spec, write=write)
-        prepared: list[tuple[int, str, Prepared | None]] = []
+        prepared: list[tuple[str, Prepared | None]] = []
         for call in plan.calls:
             questions = table.column(f"{call.column}_q").to_pylist()
-            groups = table.column(f"{call.column}_r").to_pylist()
-            for number, (question, items) in enumerate(zip(questions, groups, strict=True)):
+            lists = table.column(f"{call.column}_r").to_pylist()
+            for question, items in zip(questions, lists, strict=True):
                 rows = rows_of_group(items)
                 self.trace.relation_rows += len(rows)
                 # As for any aggregate: no rows, or no question, give NULL.
                 one = None
                 if rows and question is not None:
                     one = preparer.prepare(rows, call.ordered, str(question), call.max_tokens)
-                prepared.append((number, call.column, one))
-        return prepared
+                prepared.append((call.column, one))
+        return groups, prepared
 
     def _finish(self, plan: Finish) -> Result:
         import pyarrow as pa
 
         answered: list[Answered] = []
         columns: dict[str, list[int | None]] = {call.column: [] for call in plan.input.calls}
-        prepared = self._prepare_answers(plan.input, write=True)
-        for _, column, one in prepared:
+        table, prepared = self._prepare_answers(plan.input, write=True)
+        for column, one in prepared:
             columns[column].append(None if one is None else len(answered))
             if one is not None:
                 answered.append(self._answer(plan.input, one))
-        table = self._groups
         for column, numbers in columns.items():
             texts = [None if number is None else answered[number].text for number in numbers]
             table = table.append_column(column, pa.array(texts, pa.string()))

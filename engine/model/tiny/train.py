@@ -160,7 +160,9 @@ def train(
         model = LlamaForCausalLM(make_config(tokenizer.get_vocab_size()))
     optimizers = make_optimizers(model, muon, adam)
     if last.exists():
-        for optimizer, state in zip(optimizers, torch.load(last / "optimizers.pt"), strict=True):
+        for optimizer, state in zip(
+            optimizers, torch.load(last / "optimizers.pt", weights_only=True), strict=True
+        ):
             optimizer.load_state_dict(state)
     peaks = (muon, adam)
     rng = random.Random(seed * 1_000_003 + progress.step)
