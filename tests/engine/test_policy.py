@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import memql
-from memql.errors import DataError
+from memql.errors import Error
 
 FOREIGN = 5_000
 
@@ -61,7 +61,7 @@ def test_no_predicate_is_evaluated_on_anothers_row(
     ]
     assert "  rows: 49" in plan
     # The control: for a reader of everything the predicate does fail.
-    with memql.connect(path) as everybody, pytest.raises(DataError):
+    with memql.connect(path) as everybody, pytest.raises(Error):
         everybody.execute(f"SELECT count(*) FROM memories m WHERE {predicate}").fetchall()
 
 
