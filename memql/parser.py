@@ -6,10 +6,9 @@ import difflib
 import itertools
 import logging
 
-import sqlglot
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError, TokenError
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from memql import dialect
 from memql.engine import syntax
@@ -62,9 +61,10 @@ def parse(text: str) -> exp.Expr:
     >>> type(parse("SELECT content FROM memories MATERIALIZE AS PLAINTEXT")).__name__
     'Materialize'
     """
-    _check_size(text)
+    tokens = _checked_tokens(text)
     try:
-        statements = [node for node in sqlglot.parse(text, read=dialect.MemQL) if node is not None]
+        trees = dialect.MemQL().parser().parse(tokens, text)
+        statements = [node for node in trees if node is not None]
     except ParseError as error:
         raise _syntax_error(error, text) from None
     except TokenError as error:
@@ -103,7 +103,8 @@ def position_of(text: str, offset: int) -> Position:
     return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
 
 
-def _check_size(text: str) -> None:
+def _checked_tokens(text: str) -> list[Token]:
+    """Return the tokens of a text that is small enough."""
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
@@ -151,6 +152,7 @@ def _check_size(text: str) -> None:
                 )
         elif token.text in (")", "]", "}"):
             depth -= 1
+    return tokens
 
 
 def _check_kind(statement: exp.Expr) -> None:

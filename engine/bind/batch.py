@@ -7,14 +7,13 @@ from typing import Any
 
 from sqlglot import exp
 
+from memql.engine.bind.changes import cast_to_column
 from memql.engine.bind.parameters import Parameters
+from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.names import fold
-from memql.storage.schema import MEMORY_COLUMNS
 
 # Large enough that the cost of a statement is shared, small enough for the limits of a text.
 ROWS = 200
-
-_TYPES = dict(MEMORY_COLUMNS)
 
 
 def batches(
@@ -52,7 +51,7 @@ def _columns_of_values(tree: exp.Expr) -> list[str] | None:
     if not isinstance(schema, exp.Schema) or not isinstance(source, exp.Values):
         return None
     columns = [fold(column.name) for column in schema.expressions]
-    if len(source.expressions) != 1 or not all(column in _TYPES for column in columns):
+    if len(source.expressions) != 1 or not all(column in MEMORY_NAMES for column in columns):
         return None
     items = source.expressions[0].expressions
     if len(items) != len(columns):
@@ -64,11 +63,7 @@ def _columns_of_values(tree: exp.Expr) -> list[str] | None:
 
 def _of_many(tree: exp.Expr, columns: Sequence[str], count: int) -> exp.Expr:
     # Each value is cast alone: two rows' JSON objects need not have the same keys.
-    row = exp.Tuple(
-        expressions=[
-            exp.cast(exp.Placeholder(), _TYPES[column], dialect="duckdb") for column in columns
-        ]
-    )
+    row = exp.Tuple(expressions=[cast_to_column(exp.Placeholder(), column) for column in columns])
     many = tree.copy()
     many.set("expression", exp.Values(expressions=[row.copy() for _ in range(count)]))
     return many

@@ -15,12 +15,10 @@ from memql.engine.bind.functions import check_query_nodes
 from memql.engine.bind.lineage import is_anonymous_aggregate
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES
-from memql.engine.names import fold, position, quote, unknown
+from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Relation
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
-
-_TYPES = dict(MEMORY_COLUMNS)
 
 # What only MemQL itself writes.
 COMPUTED_COLUMNS: tuple[str, ...] = ("updated_at", "state", "version")
@@ -144,9 +142,7 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
             raise NotSupportedError("UPDATE assigns single columns: SET column = expression")
         columns.append(fold(column.name))
         names.append(column)
-        value = exp.cast(
-            assignment.expression.copy(), _TYPES.get(columns[-1], "text"), dialect="duckdb"
-        )
+        value = cast_to_column(assignment.expression.copy(), columns[-1])
         alias = f"new_{columns[-1]}"
         select = select.select(exp.alias_(value, alias, quoted=True), copy=False)
     _check_columns(columns, names, binder)
@@ -245,13 +241,23 @@ def _checked(query: exp.Query, binder: QueryBinder) -> exp.Query:
 
 def _cast_columns(query: exp.Query, columns: tuple[str, ...]) -> exp.Query:
     """Wrap a query so that its columns have the names and types of memories."""
-    names = ", ".join(quote(name) for name in columns)
-    casts = ", ".join(f"CAST({quote(name)} AS {_TYPES[name]}) AS {quote(name)}" for name in columns)
-    wrapped: exp.Expr = exp.maybe_parse(
-        f"SELECT {casts} FROM (SELECT 1) AS _memql_new({names})", dialect="duckdb"
-    )
-    assert isinstance(wrapped, exp.Select)
-    inner = wrapped.find(exp.Subquery)
-    assert inner is not None
-    inner.set("this", query)
-    return wrapped
+    names = [exp.to_identifier(name, quoted=True) for name in columns]
+    alias = exp.TableAlias(this=exp.to_identifier("_memql_new", quoted=True), columns=names)
+    casts = [
+        exp.alias_(cast_to_column(exp.column(name, quoted=True), name), name, quoted=True)
+        for name in columns
+    ]
+    source = exp.Subquery(this=query, alias=alias)
+    return exp.Select(expressions=casts, from_=exp.From(this=source))
+
+
+def cast_to_column(value: exp.Expr, column: str) -> exp.Expr:
+    """Return a value cast to the type of a column of memories; unknown columns stay text."""
+    kind = _COLUMN_TYPES.get(column, _COLUMN_TYPES["content"])
+    return exp.Cast(this=value, to=kind.copy())
+
+
+# Built once: reading a type's name costs more than the rest of a small statement's binding.
+_COLUMN_TYPES: dict[str, exp.DataType] = {
+    name: exp.DataType.build(kind, dialect="duckdb") for name, kind in MEMORY_COLUMNS
+}
