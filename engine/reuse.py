@@ -132,7 +132,6 @@ def choose(
 
 def bring(
     prompt: Prompt,
-    choice: Choice,
     runtime: Runtime,
     store: Store,
     context: StatementContext,
@@ -143,8 +142,7 @@ def bring(
     A damaged node is quarantined and its tokens are computed from text.
 
     Args:
-        prompt: head and segments.
-        choice: from :func:`choose`, with form ACTIVATION.
+        prompt: head and segments, of form ACTIVATION.
         runtime: the model.
         store: where activations are.
         context: the statement.
@@ -152,7 +150,8 @@ def bring(
     """
     prefix = runtime.prefix(prompt.tokens + room_tokens)
     started = time.perf_counter()
-    found, bytes_loaded = _load(prompt, choice.match, prefix, store)
+    # Matched anew: an earlier prompt of this statement may have stored a part of this one.
+    found, bytes_loaded = _load(prompt, match(prompt, store), prefix, store)
     loaded = time.perf_counter()
     ids = prompt.ids[found.tokens :]
     if ids:

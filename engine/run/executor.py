@@ -164,7 +164,7 @@ class Executor:
             from memql.engine.model.runtime import load_runtime
 
             runtime = load_runtime(spec)
-            brought = bring(prompt, choice, runtime, self.store, self.context, room_tokens=0)
+            brought = bring(prompt, runtime, self.store, self.context, room_tokens=0)
         stored = self._keep(prepared, brought, spec)
         key = prompt.boundaries[-1][0].hex() if stored else None
         tokens = self.segments.tokens(spec)
@@ -306,7 +306,7 @@ class Executor:
         brought: Brought | None = None
         started = time.perf_counter()
         if choice.form == "ACTIVATION":
-            brought = bring(prompt, choice, runtime, self.store, self.context, room)
+            brought = bring(prompt, runtime, self.store, self.context, room)
             prefix = brought.prefix
         else:
             # Split where an activation is: the order of additions is then the same in both

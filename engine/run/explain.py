@@ -115,6 +115,7 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
             "compute_seconds": one.brought.compute_seconds,
             "store_seconds": one.store_seconds,
         }
+    found = one.brought.found if analyzed and one.brought is not None else choice.match
     details: dict[str, Any] = {
         "form": choice.form,
         "reason": choice.reason,
@@ -124,10 +125,10 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
         "computed_tokens": computed,
     }
     if choice.form == "ACTIVATION":
-        details["boundary"] = choice.match.key.hex()[:12] if choice.match.key else "none"
-        details["boundary_segments"] = choice.match.segments
-        if choice.match.segments < len(prompt.segments):
-            details["next_segment"] = _excerpt(prompt.segments[choice.match.segments].row.text)
+        details["boundary"] = found.key.hex()[:12] if found.key else "none"
+        details["boundary_segments"] = found.segments
+        if found.segments < len(prompt.segments):
+            details["next_segment"] = _excerpt(prompt.segments[found.segments].row.text)
     if one.prepared.question is not None:
         details["question"] = _excerpt(one.prepared.question)
         details["question_tokens"] = len(one.prepared.tail_ids)

@@ -226,3 +226,17 @@ def test_rows_of_no_memory_are_keyed_by_the_user(path: Path, runtime: Runtime) -
     }
     assert len(keys) == 2
     store.close()
+
+
+def test_a_group_reuses_what_an_earlier_group_of_its_statement_stored(path: Path) -> None:
+    con = memql.connect(path)
+    con.executemany("INSERT INTO memories (content, kind) VALUES (?, ?)", [["a", "x"], ["b", "y"]])
+    rows = con.execute(
+        "SELECT generate('Who?', max_tokens := 1 ORDER BY content) FROM memories, range(2) t(n) "
+        "WHERE kind = 'x' OR n = 1 GROUP BY n MATERIALIZE AS ACTIVATION"
+    ).fetchall()
+    short, long = sorted((answer for (answer,) in rows), key=lambda answer: answer.tokens)
+    assert short.tokens < long.tokens
+    # One group's rows begin the other's, whichever of them came first.
+    assert short.computed_tokens + long.computed_tokens == long.tokens
+    con.close()
