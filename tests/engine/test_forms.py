@@ -58,7 +58,8 @@ def first_logits(monkeypatch: pytest.MonkeyPatch) -> FirstLogits:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(texts=TEXTS)
 def test_text_and_activation_are_the_same_tokens(

@@ -175,7 +175,7 @@ def test_too_much_is_a_clear_error(text: str) -> None:
     assert len(str(caught.value)) < 2000
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.text(max_size=40)
     | st.lists(
