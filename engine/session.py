@@ -85,18 +85,20 @@ class Session:
         """
         with self._lock:
             self._check_open()
-            tree = self._parse(text)
-            self._cancel.clear()
-            self._running = self._cursor
-            context = self._context(text)
+            return self._execute_tree(self._parse(text), text, parameters)
+
+    def _execute_tree(self, tree: exp.Expr, text: str, parameters: Parameters) -> Result:
+        self._cancel.clear()
+        self._running = self._cursor
+        context = self._context(text)
+        try:
             values = bind_parameters(tree, parameters, context)
-            try:
-                return self._run(tree, context, values)
-            except duckdb.Error as error:
-                raise translate(error, context) from error
-            except RecursionError:
-                # A long chain such as x::INT::INT::... parses without brackets.
-                raise ProgrammingError("the statement is nested too deeply") from None
+            return self._run(tree, context, values)
+        except duckdb.Error as error:
+            raise translate(error, context) from error
+        except RecursionError:
+            # A long chain such as x::INT::INT::... parses without brackets.
+            raise ProgrammingError("the statement is nested too deeply") from None
 
     def executemany(self, text: str, rows: list[Parameters]) -> int:
         """Run one change for each set of parameters, all or none; return the rows written."""
@@ -107,8 +109,8 @@ class Session:
                 self.begin()
             try:
                 count = sum(
-                    max(self.execute(batch, values).rowcount, 0)
-                    for batch, values in batches(self._parse(text), rows, self._write, text)
+                    max(self._execute_tree(batch, text, values).rowcount, 0)
+                    for batch, values in batches(self._parse(text), rows)
                 )
             except BaseException:
                 if own:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from memql.engine import syntax
-from memql.engine.bind.sources import MEMORIES, ViewDefinition
+from memql.engine.bind.shape import MEMORIES
+from memql.engine.bind.sources import ViewDefinition
 from memql.engine.context import StatementContext
 from memql.engine.names import position, unknown
 from memql.errors import ProgrammingError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlglot import exp
@@ -12,22 +12,18 @@ from memql.engine.bind.parameters import Parameters
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.names import fold
 
-# Large enough that the cost of a statement is shared, small enough for the limits of a text.
+# Large enough that the cost of a statement is shared, small enough to be bound at once.
 ROWS = 200
 
 
-def batches(
-    tree: exp.Expr, rows: Sequence[Parameters], write: Callable[[exp.Expr], str], text: str
-) -> Iterator[tuple[str, Parameters]]:
-    """Yield (statement, parameters) that together do what ``tree`` does once for each row.
+def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[tuple[exp.Expr, Parameters]]:
+    """Yield (tree, parameters) that together do what ``tree`` does once for each row.
 
     An INSERT of one row of ``?`` becomes INSERTs of many; anything else is repeated as it is.
 
     Args:
         tree: the statement.
         rows: one set of parameters for each run.
-        write: a tree to text.
-        text: the statement's text.
     """
     columns = _columns_of_values(tree)
     same_width = columns is not None and all(
@@ -35,12 +31,12 @@ def batches(
         for row in rows
     )
     if columns is None or not same_width:
-        yield from ((text, row) for row in rows)
+        yield from ((tree.copy(), row) for row in rows)
         return
     for start in range(0, len(rows), ROWS):
         batch = rows[start : start + ROWS]
         values: list[Any] = [value for row in batch for value in row or ()]
-        yield write(_of_many(tree, columns, len(batch))), values
+        yield _of_many(tree, columns, len(batch)), values
 
 
 def _columns_of_values(tree: exp.Expr) -> list[str] | None:
@@ -63,7 +59,16 @@ def _columns_of_values(tree: exp.Expr) -> list[str] | None:
 
 def _of_many(tree: exp.Expr, columns: Sequence[str], count: int) -> exp.Expr:
     # Each value is cast alone: two rows' JSON objects need not have the same keys.
-    row = exp.Tuple(expressions=[cast_to_column(exp.Placeholder(), column) for column in columns])
     many = tree.copy()
-    many.set("expression", exp.Values(expressions=[row.copy() for _ in range(count)]))
+    rows = []
+    place = 0
+    for _ in range(count):
+        values = []
+        for column in columns:
+            mark = exp.Placeholder()
+            mark.meta["start"] = place  # parameters are taken in this order
+            place += 1
+            values.append(cast_to_column(mark, column))
+        rows.append(exp.Tuple(expressions=values))
+    many.set("expression", exp.Values(expressions=rows))
     return many

@@ -12,9 +12,9 @@ from sqlglot import exp
 
 from memql.engine.bind.columns import check_columns, output_columns
 from memql.engine.bind.functions import check_query_nodes
-from memql.engine.bind.lineage import is_anonymous_aggregate
 from memql.engine.bind.query import QueryBinder
-from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES
+from memql.engine.bind.shape import MEMORIES, is_anonymous_aggregate
+from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Relation
 from memql.errors import NotSupportedError, ProgrammingError

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from memql.engine.bind.sources import MEMORIES, MEMORY_NAMES, Views, visible_ctes
+from memql.engine.bind.shape import MEMORIES, alias_of, select_sources, visible_ctes
+from memql.engine.bind.sources import MEMORY_NAMES, Views
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, unknown
 
@@ -79,20 +80,6 @@ def _output_columns(query: exp.Expr, views: Views, seen: Seen) -> list[str] | No
                 return None
             names.append(name)
     return names
-
-
-def select_sources(select: exp.Select) -> list[exp.Expr]:
-    """Return what a SELECT reads, in FROM order."""
-    start = select.args.get("from_")
-    sources = [start.this] if start is not None else []
-    sources.extend(join.this for join in select.args.get("joins") or ())
-    sources.extend(select.args.get("laterals") or ())
-    return sources
-
-
-def alias_of(source: exp.Expr) -> str:
-    """Return the name by which columns of a source are qualified."""
-    return source.alias_or_name
 
 
 def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> list[str] | None:

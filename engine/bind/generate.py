@@ -13,8 +13,9 @@ from typing import Any
 from sqlglot import exp
 
 from memql.engine import syntax
-from memql.engine.bind.columns import alias_of, select_sources, source_columns
+from memql.engine.bind.columns import source_columns
 from memql.engine.bind.options import generate_options
+from memql.engine.bind.shape import alias_of, select_sources
 from memql.engine.bind.sources import Views
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position

@@ -11,8 +11,7 @@ from __future__ import annotations
 import sqlglot
 from sqlglot import exp
 
-from memql.engine.bind.columns import select_sources
-from memql.engine.bind.sources import visible_ctes
+from memql.engine.bind.shape import has_aggregate, select_sources, visible_ctes
 from memql.engine.names import fold
 from memql.engine.plan import LINEAGE_COLUMN, RANK_COLUMN, RANKED_TABLE, VISIBLE_TABLE
 
@@ -231,27 +230,6 @@ def _carries_nothing(source: exp.Expr) -> bool:
     if source.find(exp.Query):
         raise Untraceable("a subquery inside a table function or VALUES")
     return False
-
-
-def is_anonymous_aggregate(node: exp.Expr) -> bool:
-    """Tell whether a node is an aggregate that sqlglot has no class for."""
-    return isinstance(node, exp.Anonymous) and fold(node.name) in _ANONYMOUS_AGGREGATES
-
-
-def has_aggregate(projection: exp.Expr) -> bool:
-    return any(
-        isinstance(node, exp.AggFunc) or is_anonymous_aggregate(node) for node in projection.walk()
-    )
-
-
-# Aggregates that sqlglot parses as functions it does not know.
-_ANONYMOUS_AGGREGATES = frozenset(
-    "array_agg list arbitrary argmin argmax arg_min arg_max product sumkahan kahan_sum fsum favg "
-    "bool_and bool_or bit_xor bitstring_agg histogram mad mode entropy kurtosis skewness "
-    "count_star approx_quantile reservoir_quantile geomean geometric_mean weighted_avg wavg "
-    "json_group_array json_group_object json_group_structure approx_top_k sem kurtosis_pop "
-    "arg_max_null arg_min_null histogram_exact sum_no_overflow mean".split()
-)
 
 
 def _exclude_hidden(projection: exp.Expr, carriers: list[str]) -> None:

@@ -8,12 +8,7 @@ from typing import Any
 from sqlglot import exp
 
 from memql.engine import syntax
-from memql.engine.bind.columns import (
-    alias_of,
-    check_columns,
-    select_sources,
-    source_columns,
-)
+from memql.engine.bind.columns import check_columns, source_columns
 from memql.engine.bind.generate import (
     GenerateSplit,
     check_places,
@@ -22,20 +17,25 @@ from memql.engine.bind.generate import (
 )
 from memql.engine.bind.lineage import (
     Untraceable,
-    has_aggregate,
     order_of_source,
     row_lineage,
     trace_query,
 )
 from memql.engine.bind.options import check_materialize_options
-from memql.engine.bind.sources import (
+from memql.engine.bind.shape import (
     MEMORIES,
+    alias_of,
+    has_aggregate,
+    is_memories,
+    name_subqueries,
+    select_sources,
+    visible_ctes,
+)
+from memql.engine.bind.sources import (
     Sources,
     ViewDefinition,
     Views,
     add_policy,
-    name_subqueries,
-    visible_ctes,
 )
 from memql.engine.context import StatementContext
 from memql.engine.names import fold
@@ -76,7 +76,6 @@ class QueryBinder:
         query = tree.this if isinstance(tree, syntax.Materialize) else tree
         query = _unnested(query).copy()
         name_subqueries(query)
-        self._order_limits(query)
         check_columns(query, self.context, self.views)
         check_places(query, self.context)
         if has_generate(query):
@@ -88,33 +87,9 @@ class QueryBinder:
     def bind_relation(self, query: exp.Query) -> Relation:
         """Return a plain query with its names resolved and its policy added."""
         query = query.copy()
+        name_subqueries(query)
         Sources(self.context, self.views).resolve(query)
         return Relation(query, add_policy(query, self.context, lineage=False))
-
-    def _order_limits(self, query: exp.Query) -> None:
-        """Give LIMIT without ORDER BY over memories the canonical order, in place.
-
-        Which rows a LIMIT leaves then depends on the memories only, not on how they are stored.
-        """
-        for select in query.find_all(exp.Select):
-            sources = select_sources(select)
-            if (
-                not (select.args.get("limit") or select.args.get("offset"))
-                or any(select.args.get(key) for key in ("order", "group", "distinct", "having"))
-                or len(sources) != 1
-                or not _is_memories(sources[0])
-                or any(has_aggregate(projection) for projection in select.expressions)
-            ):
-                continue
-            alias = alias_of(sources[0])
-            own = exp.column("owner", table=alias, quoted=True).eq(
-                exp.Literal.string(self.context.owner)
-            )
-            columns = [
-                exp.column(name, table=alias, quoted=True) for name in ("owner", "created_at", "id")
-            ]
-            keys = [exp.Ordered(this=key) for key in (exp.paren(own), *columns)]
-            select.set("order", exp.Order(expressions=keys))
 
     # -- targets ------------------------------------------------------------------------------
 
@@ -203,7 +178,7 @@ class QueryBinder:
                 if qualified and fold(alias_of(source)) != fold(projection.table):
                     continue
                 alias = alias_of(source)
-                if _is_memories(source):
+                if is_memories(source):
                     projections.append(exp.column("content", table=alias, quoted=True))
                     continue
                 columns = source_columns(source, self.views)
@@ -256,16 +231,6 @@ def _unnested(query: exp.Query) -> exp.Query:
     ):
         query = query.this
     return query
-
-
-def _is_memories(source: exp.Expr) -> bool:
-    return (
-        isinstance(source, exp.Table)
-        and isinstance(source.this, exp.Identifier)
-        and not source.db
-        and fold(source.name) == MEMORIES
-        and MEMORIES not in visible_ctes(source)
-    )
 
 
 def _is_all_of_memories(columns: list[str]) -> bool:

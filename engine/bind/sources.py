@@ -11,13 +11,21 @@ import sqlglot
 from sqlglot import exp
 
 from memql.engine.bind.functions import check_query_nodes, check_table_function
+from memql.engine.bind.shape import (
+    MEMORIES,
+    alias_of,
+    has_aggregate,
+    is_memories,
+    name_subqueries,
+    select_sources,
+    visible_ctes,
+)
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import LINEAGE_COLUMN, VISIBLE_TABLE
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
 
-MEMORIES = "memories"
 MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
 
 
@@ -69,6 +77,7 @@ class Sources:
             NotSupportedError: a construct that reads past the memories.
         """
         check_query_nodes(query, self.context)
+        _order_limits(query, self.context.owner)
         for table in list(query.find_all(exp.Table)):
             self._resolve_table(table)
 
@@ -121,39 +130,28 @@ class Sources:
         return [MEMORIES, *self.views.names(), *sorted(visible_ctes(table))]
 
 
-def name_subqueries(query: exp.Query) -> None:
-    """Name the subqueries in FROM that have no alias as DuckDB does, in place."""
-    taken = {fold(alias.name) for alias in query.find_all(exp.TableAlias)}
-    number = 1
-    for subquery in query.find_all(exp.Subquery):
-        if subquery.alias or not isinstance(subquery.parent, exp.From | exp.Join):
+def _order_limits(query: exp.Query, owner: str) -> None:
+    """Give LIMIT without ORDER BY over memories the canonical order, in place.
+
+    Which rows a LIMIT leaves then depends on the memories only, not on how they are stored.
+    """
+    for select in query.find_all(exp.Select):
+        sources = select_sources(select)
+        if (
+            not (select.args.get("limit") or select.args.get("offset"))
+            or any(select.args.get(key) for key in ("order", "group", "distinct", "having"))
+            or len(sources) != 1
+            or not is_memories(sources[0])
+            or any(has_aggregate(projection) for projection in select.expressions)
+        ):
             continue
-        if not isinstance(subquery.this, exp.Query):
-            continue  # a parenthesized join keeps the names inside it
-        while (name := f"unnamed_subquery{number if number > 1 else ''}") in taken:
-            number += 1
-        taken.add(name)
-        subquery.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
-
-
-def visible_ctes(table: exp.Expr) -> set[str]:
-    """Return the lower-case names of the CTEs that a table reference can mean."""
-    names: set[str] = set()
-    node: exp.Expr | None = table
-    while node is not None and node.parent is not None:
-        parent = node.parent
-        clause = parent.args.get("with_")
-        if isinstance(clause, exp.With) and clause is not node:
-            names.update(fold(cte.alias) for cte in clause.expressions)
-        elif isinstance(parent, exp.With):
-            for cte in parent.expressions:
-                if cte is node:
-                    if parent.recursive:
-                        names.add(fold(cte.alias))
-                    break
-                names.add(fold(cte.alias))
-        node = parent
-    return names
+        alias = alias_of(sources[0])
+        own = exp.column("owner", table=alias, quoted=True).eq(exp.Literal.string(owner))
+        columns = [
+            exp.column(name, table=alias, quoted=True) for name in ("owner", "created_at", "id")
+        ]
+        keys = [exp.Ordered(this=key) for key in (exp.paren(own), *columns)]
+        select.set("order", exp.Order(expressions=keys))
 
 
 def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) -> str | None:

@@ -309,8 +309,7 @@ class Executor:
             brought = bring(prompt, runtime, self.store, self.context, room)
             prefix = brought.prefix
         else:
-            # Split where an activation is: the order of additions is then the same in both
-            # forms, and their numbers are equal bit for bit.
+            # Split where an activation is, so that both forms add in the same order.
             prefix = runtime.prefix(prompt.tokens + room)
             runtime.extend(
                 prefix,

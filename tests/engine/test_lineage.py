@@ -10,7 +10,7 @@ import pytest
 
 import memql
 from memql.engine.bind.functions import ALLOWED_FUNCTIONS
-from memql.engine.bind.lineage import has_aggregate
+from memql.engine.bind.shape import has_aggregate
 from memql.parser import parse
 
 FACTS = ["tea", "rye", "ale"]
@@ -150,3 +150,22 @@ def test_every_allowed_aggregate_is_known_as_one() -> None:
         else:
             unknown.append(name)
     assert unknown == []
+
+
+def test_a_limit_without_order_takes_the_same_rows_everywhere(con: memql.Connection) -> None:
+    # A changed list column moves the row to the end of DuckDB's table.
+    con.execute("UPDATE memories SET tags = ['moved'] WHERE content = 'tea'")
+    con.execute("CREATE MATERIALIZED VIEW v AS SELECT content FROM memories LIMIT 1")
+    assert con.execute("SELECT content FROM memories LIMIT 1").fetchall() == [("tea",)]
+    assert con.execute("SELECT content FROM v").fetchall() == [("tea",)]
+    answer = con.execute("SELECT generate('q', max_tokens := 1) FROM v").fetchall()[0][0]
+    assert answer.computed_tokens == 0
+    copied = con.execute(
+        "INSERT INTO memories (content) "
+        "SELECT content || '!' FROM memories LIMIT 1 RETURNING content"
+    )
+    assert copied.fetchall() == [("tea!",)]
+    deleted = con.execute(
+        "DELETE FROM memories WHERE id IN (SELECT id FROM memories LIMIT 1) RETURNING content"
+    )
+    assert deleted.fetchall() == [("tea",)]

@@ -140,3 +140,24 @@ def test_a_long_chain_of_common_table_expressions_is_bound(con: memql.Connection
     assert con.execute(query).fetchone() == (3,)
     with pytest.raises(ProgrammingError, match="did you mean content"):
         con.execute(query.replace("content", "contnt"))
+
+
+def test_executemany_of_every_column(con: memql.Connection) -> None:
+    columns = (
+        "owner agent session kind content source tags importance trust sensitivity attributes "
+        "created_at valid_from valid_to expires_at hold"
+    ).split()
+    now = datetime(2030, 1, 2, tzinfo=UTC)
+    rows = [
+        ["o", "a", "s", "wide", f"c{i}", "x", ["t"], 0.5, 1, "low", {f"k{i}": i}]
+        + [now, now, None, None, False]
+        for i in range(450)
+    ]
+    marks = ", ".join("?" for _ in columns)
+    insert = f"INSERT INTO memories ({', '.join(columns)}) VALUES ({marks})"
+    assert con.executemany(insert, rows).rowcount == 450
+    found = con.execute(
+        "SELECT count(DISTINCT content), min(attributes->>'k7'), max(created_at) "
+        "FROM memories WHERE kind = 'wide'"
+    ).fetchone()
+    assert found == (450, "7", now)

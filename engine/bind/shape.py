@@ -1,0 +1,90 @@
+"""What a query looks like, before its names are resolved: sources, CTEs in reach, aggregates."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from memql.engine.names import fold
+
+MEMORIES = "memories"
+
+
+def select_sources(select: exp.Select) -> list[exp.Expr]:
+    """Return what a SELECT reads, in FROM order."""
+    start = select.args.get("from_")
+    sources = [start.this] if start is not None else []
+    sources.extend(join.this for join in select.args.get("joins") or ())
+    sources.extend(select.args.get("laterals") or ())
+    return sources
+
+
+def alias_of(source: exp.Expr) -> str:
+    """Return the name by which columns of a source are qualified."""
+    return source.alias_or_name
+
+
+def is_memories(source: exp.Expr) -> bool:
+    """Tell whether a source is the table memories itself, not a CTE of that name."""
+    return (
+        isinstance(source, exp.Table)
+        and isinstance(source.this, exp.Identifier)
+        and not source.db
+        and fold(source.name) == MEMORIES
+        and MEMORIES not in visible_ctes(source)
+    )
+
+
+def visible_ctes(table: exp.Expr) -> set[str]:
+    """Return the lower-case names of the CTEs that a table reference can mean."""
+    names: set[str] = set()
+    node: exp.Expr | None = table
+    while node is not None and node.parent is not None:
+        parent = node.parent
+        clause = parent.args.get("with_")
+        if isinstance(clause, exp.With) and clause is not node:
+            names.update(fold(cte.alias) for cte in clause.expressions)
+        elif isinstance(parent, exp.With):
+            for cte in parent.expressions:
+                if cte is node:
+                    if parent.recursive:
+                        names.add(fold(cte.alias))
+                    break
+                names.add(fold(cte.alias))
+        node = parent
+    return names
+
+
+def name_subqueries(query: exp.Query) -> None:
+    """Name the subqueries in FROM that have no alias as DuckDB does, in place."""
+    taken = {fold(alias.name) for alias in query.find_all(exp.TableAlias)}
+    number = 1
+    for subquery in query.find_all(exp.Subquery):
+        if subquery.alias or not isinstance(subquery.parent, exp.From | exp.Join):
+            continue
+        if not isinstance(subquery.this, exp.Query):
+            continue  # a parenthesized join keeps the names inside it
+        while (name := f"unnamed_subquery{number if number > 1 else ''}") in taken:
+            number += 1
+        taken.add(name)
+        subquery.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
+
+
+def is_anonymous_aggregate(node: exp.Expr) -> bool:
+    """Tell whether a node is an aggregate that sqlglot has no class for."""
+    return isinstance(node, exp.Anonymous) and fold(node.name) in _ANONYMOUS_AGGREGATES
+
+
+def has_aggregate(projection: exp.Expr) -> bool:
+    return any(
+        isinstance(node, exp.AggFunc) or is_anonymous_aggregate(node) for node in projection.walk()
+    )
+
+
+# Aggregates that sqlglot parses as functions it does not know.
+_ANONYMOUS_AGGREGATES = frozenset(
+    "array_agg list arbitrary argmin argmax arg_min arg_max product sumkahan kahan_sum fsum favg "
+    "bool_and bool_or bit_xor bitstring_agg histogram mad mode entropy kurtosis skewness "
+    "count_star approx_quantile reservoir_quantile geomean geometric_mean weighted_avg wavg "
+    "json_group_array json_group_object json_group_structure approx_top_k sem kurtosis_pop "
+    "arg_max_null arg_min_null histogram_exact sum_no_overflow mean".split()
+)
