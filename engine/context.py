@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
 
+from memql.engine.settings import Settings
 from memql.errors import OperationalError
 
 DEFAULT_OWNER = "local"
@@ -22,6 +23,7 @@ class StatementContext:
         text: the statement's text, for error positions.
         cancel: set to stop the statement at its next safe place.
         progress: called with (tokens done, tokens in all) while a model computes.
+        settings: the connection's settings when the statement began.
     """
 
     user: str | None
@@ -29,6 +31,7 @@ class StatementContext:
     text: str
     cancel: Event = field(default_factory=Event)
     progress: Callable[[int, int], None] | None = None
+    settings: Settings = Settings()
 
     @property
     def owner(self) -> str:
@@ -38,4 +41,4 @@ class StatementContext:
     def check_cancel(self) -> None:
         """Raise OperationalError if somebody asked to stop."""
         if self.cancel.is_set():
-            raise OperationalError("the statement was interrupted")
+            raise OperationalError("the statement was interrupted", code="57014")

@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import ModelSpec, describe
-from memql.engine.names import unknown
+from memql.engine.names import position, position_of_quoted, position_of_word, unknown
 from memql.errors import Error, ProgrammingError
 
 if TYPE_CHECKING:
@@ -35,12 +35,10 @@ class Models:
 
     Args:
         cursor: the session's cursor; DDL belongs to its transaction.
-        default: what a query without FOR MODEL uses: a model's name, or a folder or hub id.
     """
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, default: str | None) -> None:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
-        self._default = default
 
     def entries(self) -> list[ModelEntry]:
         """Return all models by name, the shipped one first."""
@@ -53,14 +51,14 @@ class Models:
         return [ModelEntry(TINY, TINY, {}), *created]
 
     def spec(self, name: str | None, context: StatementContext) -> ModelSpec:
-        """Return what the named model is, or the connection's default.
+        """Return what the named model is, or that of the setting: a name, a folder or a hub id.
 
         Raises:
             ProgrammingError: an unknown model, with the nearest known one.
             OperationalError: its files cannot be used.
         """
         entries = {entry.name.lower(): entry for entry in self.entries()}
-        wanted = name if name is not None else (self._default or TINY)
+        wanted = name if name is not None else (context.settings.model or TINY)
         entry = entries.get(wanted.lower())
         if entry is None:
             if name is None and _may_be_a_source(wanted):
@@ -91,12 +89,28 @@ class Models:
         if taken and exists and not replace:
             return False
         if name.lower() == TINY:
-            raise ProgrammingError(f"the model {TINY} ships with MemQL and cannot be replaced")
+            raise ProgrammingError(
+                f"the model {TINY} ships with MemQL and cannot be replaced",
+                hint="give the new model another name",
+                position=position_of_word(context.text, name),
+                statement=context.text,
+                code="42501",
+            )
         if taken and not replace:
             raise ProgrammingError(
-                f"the model {name} exists already", hint="CREATE OR REPLACE MODEL replaces it"
+                f"the model {name} exists already",
+                hint="CREATE OR REPLACE MODEL replaces it",
+                position=position_of_word(context.text, name),
+                statement=context.text,
+                code="42710",
             )
-        describe(name, source, options)
+        try:
+            describe(name, source, options)
+        except Error as error:
+            # The model's description knows no statement; it quotes what is wrong.
+            error.statement = context.text
+            error.position = position_of_quoted(context.text, error.message)
+            raise
         self._cursor.execute(
             'DELETE FROM "_memql"."models" WHERE lower("name") = lower($name)', {"name": name}
         )
@@ -121,7 +135,12 @@ class Models:
         """
         _check_administrator(context)
         if name.lower() == TINY:
-            raise ProgrammingError(f"the model {TINY} ships with MemQL and cannot be dropped")
+            raise ProgrammingError(
+                f"the model {TINY} ships with MemQL and cannot be dropped",
+                position=position(context.text, node),
+                statement=context.text,
+                code="42501",
+            )
         known = [entry.name for entry in self.entries()]
         if name.lower() not in {entry.lower() for entry in known}:
             if exists:
@@ -180,4 +199,5 @@ def _check_administrator(context: StatementContext) -> None:
         raise ProgrammingError(
             f"the user {context.user} may not manage models",
             hint="connect without a user, as the administrator of an embedded store",
+            code="42501",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import string
 from collections.abc import Iterable
 
@@ -11,6 +12,8 @@ from sqlglot import exp
 from memql.engine.context import StatementContext
 from memql.errors import Position, ProgrammingError
 
+# A name in double quotes, a value or the name of a function in single ones, or a bare name.
+_QUOTED = re.compile(r"\"([^\"]+)\"|'([^'(]+)['(]|\bname (\w+) does not exist")
 _ASCII_LOWER = str.maketrans({letter: letter.lower() for letter in string.ascii_uppercase})
 
 
@@ -46,6 +49,16 @@ def nearest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | No
     return folded[matches[0]] if matches else None
 
 
+# By what is unknown; an option is 42704 too, of whatever it is.
+_CODES = {
+    "column": "42703",
+    "table": "42P01",
+    "parameter": "42P02",
+    "materialized view": "42P01",
+    "model": "42704",
+}
+
+
 def unknown(
     what: str, name: str, known: Iterable[str], context: StatementContext, node: exp.Expr | None
 ) -> ProgrammingError:
@@ -63,17 +76,45 @@ def unknown(
         hint=hint,
         position=position(context.text, node),
         statement=context.text,
+        code=_CODES.get(what, "42704"),
     )
 
 
 def position(text: str, node: exp.Expr | None) -> Position | None:
-    """Return where a node stands in the statement, if the parser recorded it."""
-    offset = None
-    for candidate in node.walk() if node is not None else ():
-        offset = candidate.meta.get("start")
-        if offset is not None:
-            break
+    """Return where a node begins in the statement, if the parser recorded it."""
+    starts = [part.meta.get("start") for part in node.walk()] if node is not None else []
+    offset = min((start for start in starts if start is not None), default=None)
     if offset is None or offset > len(text):
         return None
+    return place(text, offset)
+
+
+def position_of_word(text: str, word: str) -> Position | None:
+    """Return where a word stands in the statement, if it stands there once.
+
+    DuckDB names what is wrong, but its places are those of the SQL that MemQL printed.
+
+    >>> position_of_word("SELECT sum(a), b", "b")
+    Position(line=1, column=16)
+    """
+    found = list(re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE))
+    return place(text, found[0].start()) if len(found) == 1 else None
+
+
+def position_of_quoted(text: str, message: str) -> Position | None:
+    """Return where the first name or value that a message quotes stands in the statement.
+
+    >>> position_of_quoted("SELECT 'x'::INT", "Could not convert string 'x' to INT32")
+    Position(line=1, column=9)
+    """
+    for match in _QUOTED.finditer(message):
+        found = position_of_word(text, next(part for part in match.groups() if part))
+        if found is not None:
+            return found
+    return None
+
+
+def place(text: str, offset: int) -> Position:
+    """Return the line and the column of a character of the statement."""
     before = text[:offset]
     return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)

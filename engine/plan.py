@@ -6,17 +6,20 @@ Only what DuckDB cannot do is planned here. The relational part stays one SQL tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from sqlglot import exp
+
+from memql.engine.printing import Printed, print_query
+from memql.engine.settings import DEFAULT_MAX_TOKENS
 
 LINEAGE_COLUMN = "_memql_lineage"
 RANK_COLUMN = "_memql_rank"
 VISIBLE_TABLE = "_memql_visible"
 ANSWERS_TABLE = "_memql_answers"
 RANKED_TABLE = "_memql_ranked"
-
-DEFAULT_MAX_TOKENS = 64
+CUT_TABLE = "_memql_cut"
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,36 @@ class Relation:
         policy: what of memories the query may see, in words; None if it reaches none.
         unproven: why the rows cannot be traced to memories, or None where they can
             (then the last column, or the rows of each generate, carry the lineage).
+        cuts: what runs before it, in this order: the parts of the query that have a LIMIT in
+            tokens, whose rows ``query`` reads as tables.
     """
 
     query: exp.Query
     policy: str | None = None
     unproven: str | None = None
+    cuts: tuple[Cut, ...] = ()
+
+    @cached_property
+    def printed(self) -> Printed:
+        """The query as DuckDB reads it."""
+        return print_query(self.query)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """``<query> LIMIT k ROWS n TOKENS``: the leading rows whose segments fit.
+
+    Args:
+        table: the name by which the rows are read.
+        input: the query without the limit in tokens; k is in it as a plain LIMIT.
+        tokens: n, an expression without columns.
+        model: whose tokens are counted; None for the model of the whole query.
+    """
+
+    table: str
+    input: Relation
+    tokens: exp.Expr
+    model: str | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,8 @@ class GenerateCall:
         rows: ``list(struct(lineage, text))`` over the group.
         ordered: whether the user's ORDER BY decides the order of the rows.
         max_tokens: the longest answer, in tokens.
+        limit_rows: k of ``LIMIT k`` and of ``LIMIT k ROWS n TOKENS``, or None.
+        limit_tokens: n of a limit in tokens, or None.
     """
 
     column: str
@@ -67,13 +97,20 @@ class GenerateCall:
     rows: exp.Expr
     ordered: bool
     max_tokens: int = DEFAULT_MAX_TOKENS
+    limit_rows: exp.Expr | None = None
+    limit_tokens: exp.Expr | None = None
 
 
 @dataclass(frozen=True)
 class Select:
-    """A plain query: DuckDB's rows are the result."""
+    """A plain query: DuckDB's rows are the result.
+
+    Args:
+        hidden: columns at the end that are not shown: the lineage, where tokens are counted.
+    """
 
     input: Relation
+    hidden: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +130,15 @@ class Answer:
     calls: tuple[GenerateCall, ...]
     target: Target
 
+    @cached_property
+    def groups(self) -> Relation:
+        """What DuckDB runs: the groups, then question and rows of each call."""
+        query = self.input.query.copy()
+        for call in self.calls:
+            query.append("expressions", exp.alias_(call.question.copy(), f"{call.column}_q"))
+            query.append("expressions", exp.alias_(call.rows.copy(), f"{call.column}_r"))
+        return replace(self.input, query=query)
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -106,6 +152,20 @@ class Finish:
     input: Answer
     query: exp.Select
     answer_columns: tuple[str | None, ...] = field(default=())
+
+    @cached_property
+    def shown(self) -> Printed:
+        """The query as DuckDB reads it, with the number of each shown answer as a last column.
+
+        Not under DISTINCT, which the numbers would undo.
+        """
+        query = self.query.copy()
+        if not query.args.get("distinct"):
+            for output, column in enumerate(self.answer_columns):
+                if column is not None:
+                    number = exp.column(f"{column}_n", quoted=True)
+                    query.append("expressions", exp.alias_(number, f"_memql_n{output}"))
+        return print_query(query)
 
 
 Plan = Select | Materialize | Finish

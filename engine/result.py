@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from memql.engine.names import quote
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
-# What a hidden column's value becomes in place of the column that it stands for.
-Wrap = Callable[[Any], Any]
+    from memql.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Result:
         columns: the visible columns; empty if the statement gives no rows.
         rowcount: rows written by a change; -1 for queries.
         rows: the cursor on which DuckDB holds the rows, or None.
+        guard: what watches a fetch: the statement's time limit, DuckDB's errors in MemQL's words.
         objects: by visible column, where its objects come from: the hidden column with their
             numbers, and the objects. Arrow and data frames keep the column's own value.
     """
@@ -39,18 +42,23 @@ class Result:
     rowcount: int = -1
     rows: duckdb.DuckDBPyConnection | None = None
     objects: Mapping[int, tuple[int, Sequence[Any]]] = field(default_factory=dict)
+    guard: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def fetchmany(self, size: int) -> list[tuple[Any, ...]]:
         """Return the next rows, at most ``size``."""
         if self.rows is None:
             return []
-        return [self._shown(row) for row in self.rows.fetchmany(size)]
+        with self.guard():
+            rows = self.rows.fetchmany(size)
+        return [self._shown(row) for row in rows]
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """Return all rows that are left."""
         if self.rows is None:
             return []
-        return [self._shown(row) for row in self.rows.fetchall()]
+        with self.guard():
+            rows = self.rows.fetchall()
+        return [self._shown(row) for row in rows]
 
     def arrow(self) -> pa.Table:
         """Return all rows that are left as an Arrow table."""
@@ -58,7 +66,8 @@ class Result:
 
         if self.rows is None:
             return pa.table({})
-        table = arrow_of(self.rows)
+        with self.guard():
+            table = arrow_of(self.rows)
         return table.select(range(len(self.columns)))
 
     def close(self) -> None:
@@ -92,3 +101,38 @@ def arrow_of(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
 def columns_of(cursor: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:
     """Return the columns of the rows that wait on a cursor."""
     return tuple(Column(item[0], str(item[1])) for item in cursor.description or ())
+
+
+def rescanned(
+    store: Store, table: pa.Table, columns: tuple[Column, ...]
+) -> duckdb.DuckDBPyConnection:
+    """Return a cursor of its own with the rows of ``table`` in their DuckDB types."""
+    rows = store.cursor()
+    rows.register("_memql_rows", table.rename_columns([f"c{i}" for i in range(len(columns))]))
+    casts = ", ".join(
+        f"CAST(c{i} AS {column.type}) AS {quote(column.name)}" for i, column in enumerate(columns)
+    )
+    return rows.execute(f"SELECT {casts} FROM _memql_rows")
+
+
+def result_of(store: Store, rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> Result:
+    """Return rows that MemQL made itself as a result.
+
+    Args:
+        rows: each with a value for every column.
+        types: DuckDB's type of each column, by name.
+    """
+    import pyarrow as pa
+
+    kinds = {
+        "VARCHAR": pa.string(),
+        "BIGINT": pa.int64(),
+        "BOOLEAN": pa.bool_(),
+        "DOUBLE": pa.float64(),
+        "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", tz="UTC"),
+    }
+    table = pa.table(
+        {name: pa.array([row[name] for row in rows], kinds[kind]) for name, kind in types.items()}
+    )
+    shown = tuple(Column(name, kind) for name, kind in types.items())
+    return Result(shown, rows=rescanned(store, table, shown))

@@ -18,6 +18,8 @@ SegmentKey = tuple[UUID, int, bytes]
 
 # About 100 MB of ids at 25 tokens a row; past it the memory of this process starts anew.
 MAX_REMEMBERED = 500_000
+# Rows whose tokens are counted at once: what lies behind a limit is not tokenized in vain.
+LEADING_ROWS = 64
 
 
 class Segments:
@@ -50,6 +52,33 @@ class Segments:
             write: whether ids that are new may be kept in the catalog.
         """
         tokens = self.tokens(spec)
+        ids = self._ids(rows, spec, write=write)
+        return assemble(rows, ids, tokens.head, spec.root_key(tokens.head), owner)
+
+    def leading(
+        self, rows: Sequence[Row | None], spec: ModelSpec, room_tokens: int, *, write: bool = True
+    ) -> tuple[int, int]:
+        """Return how many leading rows fit, and the tokens of their segments.
+
+        Args:
+            rows: rendered rows in their order; None for a row without text, which has no token.
+            spec: the model whose tokens are counted.
+            room_tokens: tokens that there is room for.
+            write: whether ids that are new may be kept in the catalog.
+        """
+        used = 0
+        for start in range(0, len(rows), LEADING_ROWS):
+            part = rows[start : start + LEADING_ROWS]
+            ids = iter(self._ids([row for row in part if row is not None], spec, write=write))
+            for number, row in enumerate(part, start=start):
+                tokens = 0 if row is None else len(next(ids))
+                if used + tokens > room_tokens:
+                    return number, used
+                used += tokens
+        return len(rows), used
+
+    def _ids(self, rows: Sequence[Row], spec: ModelSpec, *, write: bool) -> list[Sequence[int]]:
+        tokens = self.tokens(spec)
         known = self._known.setdefault(spec.tokenizer_digest, {})
         keys = [_key(row, tokens) for row in rows]
         unknown = {key for key in keys if key is not None and key not in known}
@@ -66,7 +95,7 @@ class Segments:
         if len(known) > MAX_REMEMBERED:
             known.clear()
         known.update({key: tuple(fresh[i]) for i in fresh if (key := keys[i]) is not None})
-        return assemble(rows, ids, tokens.head, spec.root_key(tokens.head), owner)
+        return ids
 
     def _recall(
         self, spec: ModelSpec, asked: Sequence[SegmentKey], known: dict[SegmentKey, tuple[int, ...]]

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.batch import batches
-from memql.engine.bind.changes import bind_change
-from memql.engine.bind.options import option_values
-from memql.engine.bind.parameters import Parameters, bind_parameters
+from memql.engine.bind.changes import ChangePlan, bind_change
+from memql.engine.bind.options import constant_value, option_values
+from memql.engine.bind.parameters import Parameters, Values, name_parameters
 from memql.engine.bind.query import QueryBinder
+from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
+from memql.engine.deadline import Deadline
 from memql.engine.models import MODEL_COLUMNS, Models, summary
-from memql.engine.optimize import Optimized, optimize
-from memql.engine.result import Result, arrow_of
-from memql.engine.run.change import ChangeRunner, rescanned
+from memql.engine.names import unknown
+from memql.engine.optimize import RULES, Optimized, optimize
+from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
+from memql.engine.result import Result, arrow_of, rescanned, result_of
+from memql.engine.run.change import ChangeRunner
 from memql.engine.run.executor import Executor, Materialized
-from memql.engine.run.explain import Operator, as_json, as_text, explain_plan, shown_sql
+from memql.engine.run.explain import explain_change, explain_plan, explained
 from memql.engine.run.relation import translate
 from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
 from memql.engine.segments import Segments
+from memql.engine.settings import SETTING_COLUMNS, Settings, setting_rows, settings_of
+from memql.engine.unbuilt import not_yet, refusal
 from memql.engine.views import ViewCatalog
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
@@ -33,8 +41,14 @@ from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
+    from memql.engine.settings import Setting
 
 Progress = Callable[[int, int], None]
+
+SETTINGS = settings_of([rule.__name__ for rule in RULES])
+
+# What SHOW calls them, and their names in the schema memql.
+_SHOWN = {"MATERIALIZED VIEWS": "views", "MODELS": "models", "SETTINGS": "settings"}
 
 
 class Session:
@@ -44,7 +58,7 @@ class Session:
         store: the open store; the session gives it up when it closes.
         user: who asks; None is the administrator of an embedded store.
         model: the model of queries that name none: a name, a folder or a hub id; None is tiny.
-        parse: text to one statement's tree.
+        parse: text to one statement's tree; the second argument is the most bytes of a text.
         write: a tree to text.
     """
 
@@ -53,7 +67,7 @@ class Session:
         store: Store,
         user: str | None,
         model: str | None,
-        parse: Callable[[str], exp.Expr],
+        parse: Callable[[str, int], exp.Expr],
         write: Callable[[exp.Expr], str],
     ) -> None:
         self._store = store
@@ -62,7 +76,11 @@ class Session:
         self._write = write
         self._cursor = store.cursor()
         self._transaction = Transaction(store, self._cursor)
-        self._models = Models(self._cursor, model)
+        self._catalog_changes = 0
+        self._plans = cache_of(store)
+        self._defaults = Settings(model=model)
+        self._settings = self._defaults
+        self._models = Models(self._cursor)
         self._segments = Segments(store)
         self._cancel = Event()
         self._lock = RLock()
@@ -85,33 +103,64 @@ class Session:
         """
         with self._lock:
             self._check_open()
-            return self._execute_tree(self._parse(text), text, parameters)
+            context, deadline = self._begun(text)
+            with self._watched(context, deadline, self._interrupt):
+                result = self._execute(context, parameters)
+        if result.rows is not None:
+            rows = result.rows
+            result.guard = lambda: self._watched(context, deadline, rows.interrupt)
+        return result
 
-    def _execute_tree(self, tree: exp.Expr, text: str, parameters: Parameters) -> Result:
-        self._cancel.clear()
-        self._running = self._cursor
-        context = self._context(text)
-        try:
-            values = bind_parameters(tree, parameters, context)
-            return self._run(tree, context, values)
-        except duckdb.Error as error:
-            raise translate(error, context) from error
-        except RecursionError:
-            # A long chain such as x::INT::INT::... parses without brackets.
-            raise ProgrammingError("the statement is nested too deeply") from None
+    def _execute(self, context: StatementContext, parameters: Parameters) -> Result:
+        planned, values = self.planned(context, parameters)
+        if isinstance(planned, exp.Expr):
+            return self._run(planned, context, values)
+        return self._run_plan(planned, context, values)
+
+    def planned(
+        self, context: StatementContext, parameters: Parameters
+    ) -> tuple[Optimized | ChangePlan | exp.Expr, Values]:
+        """Return what a text asks for, kept from the last time or new, and its parameters' values.
+
+        A query or a change is a plan; any other statement is its tree.
+        """
+        in_transaction = self._transaction.active
+        key = PlanKey(
+            context.text,
+            types_of(parameters),
+            (self._transaction.version, self._catalog_changes)
+            if in_transaction
+            else (0, self._store.catalog_version),
+            self._user,
+            context.settings.of_planning,
+        )
+        keeps = context.settings.plan_cache
+        known = self._plans.get(key) if keeps else None
+        if known is not None:
+            values = Values(known.signature.values(parameters, context), context.now)
+            if known.holds(values, context.now):
+                return known.plan, values
+        tree = self._parse(context.text, context.settings.max_statement_bytes)
+        signature = name_parameters(tree, context)
+        values = Values(signature.values(parameters, context), context.now)
+        if not isinstance(tree, _PLANNED):
+            return tree, values
+        plan = self._plan(tree, context, values)
+        if keeps:
+            self._plans.put(key, KnownPlan(signature, plan, values.looked_at))
+        return plan, values
 
     def executemany(self, text: str, rows: list[Parameters]) -> int:
         """Run one change for each set of parameters, all or none; return the rows written."""
         with self._lock:
             self._check_open()
+            context, deadline = self._begun(text)
             own = not self._transaction.active
             if own:
                 self.begin()
             try:
-                count = sum(
-                    max(self._execute_tree(batch, text, values).rowcount, 0)
-                    for batch, values in batches(self._parse(text), rows)
-                )
+                with self._watched(context, deadline, self._interrupt):
+                    count = self._execute_each(context, rows)
             except BaseException:
                 if own:
                     self.rollback()
@@ -120,78 +169,131 @@ class Session:
                 self.commit()
             return count
 
-    def _run(self, tree: exp.Expr, context: StatementContext, values: dict[str, Any]) -> Result:
-        if isinstance(tree, exp.Transaction):
-            self.begin()
-        elif isinstance(tree, exp.Commit):
-            self.commit()
-        elif isinstance(tree, exp.Rollback):
-            self.rollback()
-        elif isinstance(tree, exp.Query | syntax.Materialize):
-            return self._query(tree, context, values)
-        elif isinstance(tree, exp.Insert | exp.Update | exp.Delete):
-            return self._change(tree, context, values)
-        elif isinstance(tree, syntax.Explain):
-            return self._explain(tree, context, values)
-        elif isinstance(tree, syntax.ShowCatalog):
-            return self._show(tree, context)
-        else:
-            return self._define(tree, context, values)
-        return Result()
+    def _execute_each(self, context: StatementContext, rows: list[Parameters]) -> int:
+        count = 0
+        tree = self._parse(context.text, context.settings.max_statement_bytes)
+        for batch, parameters in batches(tree, rows):
+            signature = name_parameters(batch, context)
+            values = Values(signature.values(parameters, context), context.now)
+            if isinstance(batch, _PLANNED):
+                result = self._run_plan(self._plan(batch, context, values), context, values)
+            else:
+                result = self._run(batch, context, values)
+            count += max(result.rowcount, 0)
+        return count
 
-    def _query(
-        self,
-        tree: exp.Query | syntax.Materialize,
-        context: StatementContext,
-        values: dict[str, Any],
+    def _begun(self, text: str) -> tuple[StatementContext, Deadline]:
+        self._cancel.clear()
+        self._running = self._cursor
+        return self._context(text), Deadline(self._settings.statement_timeout)
+
+    @contextlib.contextmanager
+    def _watched(
+        self, context: StatementContext, deadline: Deadline, stop: Callable[[], None]
+    ) -> Iterator[None]:
+        """Hold what runs inside to the time limit, and say DuckDB's errors in MemQL's words."""
+        with deadline.running(stop):
+            try:
+                yield
+            except duckdb.Error as error:
+                raise translate(error, context) from error
+            except RecursionError:
+                # A long chain such as x::INT::INT::... parses without brackets.
+                raise ProgrammingError("the statement is nested too deeply", code="54001") from None
+
+    # -- planned statements -------------------------------------------------------------------
+
+    def _plan(
+        self, tree: exp.Expr, context: StatementContext, values: Values
+    ) -> Optimized | ChangePlan:
+        binder = self._binder(context, values)
+        if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+            return bind_change(tree, binder)
+        assert isinstance(tree, exp.Query | syntax.Materialize)
+        off = context.settings.disabled_rules
+        rules = tuple(rule for rule in RULES if rule.__name__ not in off)
+        return optimize(binder.bind(tree), rules)
+
+    def _run_plan(
+        self, plan: Optimized | ChangePlan, context: StatementContext, values: Values
     ) -> Result:
-        optimized = self._optimized(tree, context, values)
+        if not isinstance(plan, Optimized):
+            return self._change(plan, context, values)
         if not self._transaction.active:
-            return self._executor(self._own_cursor(), context, values).run(optimized.plan)
-        result = self._executor(self._cursor, context, values).run(optimized.plan)
+            return self._executor(self._own_cursor(), context, values).run(plan.plan)
+        result = self._executor(self._cursor, context, values).run(plan.plan)
         if result.rows is self._cursor:
             # The next statement of the transaction needs the cursor on which the rows wait.
             result.rows = rescanned(self._store, arrow_of(self._cursor), result.columns)
         return result
 
-    def _change(
-        self,
-        tree: exp.Insert | exp.Update | exp.Delete,
-        context: StatementContext,
-        values: dict[str, Any],
-    ) -> Result:
-        binder = QueryBinder(context, self._views(context), values)
-        plan = bind_change(tree, binder)
-
-        def run() -> Result:
-            return ChangeRunner(self._store, self._cursor, self._transaction, context, values).run(
-                plan
-            )
-
-        return self._in_transaction(run, context)
-
-    def _in_transaction(self, run: Callable[[], Result], context: StatementContext) -> Result:
-        """Run a change in the open transaction, or in one of its own."""
+    def _change(self, plan: ChangePlan, context: StatementContext, values: Values) -> Result:
+        runner = ChangeRunner(
+            self._executor(self._cursor, context, values, in_transaction=True), self._transaction
+        )
         if self._transaction.active:
-            return run()
+            return runner.run(plan)
         self._transaction.begin(explicit=False, write=True)
         try:
-            result = run()
+            result = runner.run(plan)
         except BaseException:
             self._transaction.rollback()
             raise
         self._transaction.commit(context.owner)
         return result
 
+    # -- other statements ---------------------------------------------------------------------
+
+    def _run(self, tree: exp.Expr, context: StatementContext, values: Values) -> Result:
+        if isinstance(tree, exp.Transaction):
+            self.begin()
+        elif isinstance(tree, exp.Commit):
+            self.commit()
+        elif isinstance(tree, exp.Rollback):
+            self.rollback()
+        elif isinstance(tree, syntax.Explain):
+            return self._explain(tree, context, values)
+        elif isinstance(tree, syntax.ShowCatalog) and tree.this in _SHOWN:
+            table = self._catalog(context)[_SHOWN[tree.this]]
+            return result_of(self._store, table.rows(), table.types)
+        elif isinstance(tree, syntax.ShowSetting):
+            setting = self._setting(tree.this, context)
+            shown = setting.show(getattr(self._settings, setting.name))
+            return result_of(self._store, [{setting.name: shown}], {setting.name: "VARCHAR"})
+        elif isinstance(tree, syntax.SetSetting):
+            self._set(tree, context, values)
+        else:
+            self._define(tree, context, values)
+        return Result()
+
+    def _set(self, tree: syntax.SetSetting, context: StatementContext, values: Values) -> None:
+        setting = self._setting(tree.this, context)
+        node = tree.args.get("expression")
+        if node is None:
+            self._settings = self._settings.with_default(setting, self._defaults)
+            return
+        value = constant_value(node, f"memql.{setting.name}", values, context)
+        changed = self._settings.with_value(setting, value)
+        if changed.model != self._settings.model:
+            self._models.spec(None, replace(context, settings=changed))  # it must be there
+        self._settings = changed
+
+    def _setting(self, node: exp.Expr, context: StatementContext) -> Setting:
+        found = SETTINGS.get(node.name.lower())
+        if found is None:
+            raise unknown("setting", f"memql.{node.name}", _setting_names(), context, node)
+        return found
+
     # -- definitions --------------------------------------------------------------------------
 
-    def _define(self, tree: exp.Expr, context: StatementContext, values: dict[str, Any]) -> Result:
+    def _define(self, tree: exp.Expr, context: StatementContext, values: Values) -> Result:
         if isinstance(tree, syntax.CreateMaterializedView):
-            if values:
-                raise ProgrammingError("a view is stored as text and cannot have parameters")
             self._view_runner(context).create(tree)
         elif isinstance(tree, syntax.RefreshMaterializedView):
             self._view_runner(context).refresh(self._views(context).required(tree.this))
+        elif isinstance(tree, syntax.AlterMaterializedView):
+            options = option_values(tree.args["options"], values, context)
+            self._view_runner(context).alter(tree, options)
         elif isinstance(tree, syntax.DropMaterializedView):
             self._view_runner(context).drop(tree)
         elif isinstance(tree, syntax.CreateModel):
@@ -220,12 +322,13 @@ class Session:
                 context,
             )
         else:
-            raise NotSupportedError(f"MemQL does not run {tree.key.upper()} statements")
+            raise refusal(tree)
         return Result()
 
     def _locked(self, run: Callable[[], object], context: StatementContext) -> None:
         """Change the catalog: in the open transaction, or alone under the commit lock."""
         if self._transaction.active:
+            self._catalog_changes += 1
             run()
             return
         try:
@@ -237,71 +340,46 @@ class Session:
                 except BaseException:
                     self._cursor.rollback()
                     raise
+                self._store.catalog_changed()
         except duckdb.Error as error:
             raise translate(error, context) from error
 
-    # -- looking ------------------------------------------------------------------------------
-
-    def _explain(
-        self, tree: syntax.Explain, context: StatementContext, values: dict[str, Any]
-    ) -> Result:
-        inner = tree.this
+    def _explain(self, tree: syntax.Explain, context: StatementContext, values: Values) -> Result:
+        inner, form = tree.this, tree.args.get("format") or "TEXT"
         analyze, costs = bool(tree.args.get("analyze")), bool(tree.args.get("costs"))
-        if isinstance(inner, exp.Insert | exp.Update | exp.Delete):
-            plan = bind_change(inner, QueryBinder(context, self._views(context), values))
-            if analyze:
-                raise NotSupportedError(
-                    "EXPLAIN ANALYZE of a change is not possible: it would write",
-                    hint="EXPLAIN shows its plan and writes nothing",
-                )
-            sql = shown_sql(plan.relation.query)
-            details = {"policy": plan.relation.policy} if plan.relation.policy else {}
-            operator = Operator(inner.key.capitalize(), {**details, "rows from": sql})
-        elif isinstance(inner, exp.Query | syntax.Materialize):
-            optimized = self._optimized(inner, context, values)
+        if form not in ("TEXT", "JSON"):
+            raise not_yet(f"EXPLAIN (FORMAT {form.lower()})")
+        if not isinstance(inner, _PLANNED):
+            raise NotSupportedError("EXPLAIN takes a query, INSERT, UPDATE or DELETE")
+        plan = self._plan(inner, context, values)
+        if isinstance(plan, Optimized):
             cursor = self._cursor if self._transaction.active else self._own_cursor()
             executor = self._executor(cursor, context, values)
             if analyze:
-                result = executor.run(optimized.plan)
-                rows = result.fetchall()
+                rows = executor.run(plan.plan).fetchall()
                 if not executor.trace.prompts:
                     executor.trace.relation_rows = len(rows)
             else:
-                executor.prepare(optimized.plan)
-            operator = explain_plan(
-                optimized.plan, optimized.fired, executor.trace, analyzed=analyze
+                executor.prepare(plan.plan)
+            operator = explain_plan(plan.plan, plan.fired, executor.trace, analyzed=analyze)
+        elif analyze:
+            raise NotSupportedError(
+                "EXPLAIN ANALYZE of a change is not possible: it would write",
+                hint="EXPLAIN shows its plan and writes nothing",
             )
         else:
-            raise NotSupportedError("EXPLAIN takes a query, INSERT, UPDATE or DELETE")
-        if tree.args.get("format") == "JSON":
-            lines = [as_json(operator, costs=costs)]
-        else:
-            lines = as_text(operator, costs=costs)
-        return self._table({"plan": lines}, {"plan": "VARCHAR"})
+            operator = explain_change(inner.key, plan.relation)
+        lines = explained(operator, form, costs=costs)
+        return result_of(self._store, [{"plan": line} for line in lines], {"plan": "VARCHAR"})
 
-    def _show(self, tree: syntax.ShowCatalog, context: StatementContext) -> Result:
-        if tree.this == "MODELS":
-            return self._table_of(summary(self._models.entries()), MODEL_COLUMNS)
-        return self._table_of(self._view_runner(context).summary(), VIEW_COLUMNS)
-
-    def _table_of(self, rows: list[dict[str, Any]], types: dict[str, str]) -> Result:
-        return self._table({name: [row[name] for row in rows] for name in types}, types)
-
-    def _table(self, columns: dict[str, list[Any]], types: dict[str, str]) -> Result:
-        import pyarrow as pa
-
-        from memql.engine.result import Column
-
-        kinds = {
-            "VARCHAR": pa.string(),
-            "BIGINT": pa.int64(),
-            "BOOLEAN": pa.bool_(),
-            "DOUBLE": pa.float64(),
-            "TIMESTAMP WITH TIME ZONE": pa.timestamp("us", tz="UTC"),
+    def _catalog(self, context: StatementContext) -> dict[str, CatalogTable]:
+        return {
+            "models": CatalogTable(MODEL_COLUMNS, lambda: summary(self._models.entries())),
+            "settings": CatalogTable(
+                SETTING_COLUMNS, lambda: setting_rows(context.settings, self._defaults, SETTINGS)
+            ),
+            "views": CatalogTable(VIEW_COLUMNS, self._view_runner(context).summary),
         }
-        table = pa.table({name: pa.array(columns[name], kinds[types[name]]) for name in types})
-        shown = tuple(Column(name, kind) for name, kind in types.items())
-        return Result(shown, rows=rescanned(self._store, table, shown))
 
     # -- transactions -------------------------------------------------------------------------
 
@@ -324,8 +402,9 @@ class Session:
         with self._lock:
             self._check_open()
             if self._transaction.active:
-                raise ProgrammingError("a transaction is open already")
+                raise ProgrammingError("a transaction is open already", code="25001")
             self._transaction.begin(explicit=True, write=True)
+            self._catalog_changes = 0
 
     def commit(self) -> None:
         """Commit the open transaction; without one nothing happens."""
@@ -333,6 +412,8 @@ class Session:
             self._check_open()
             if self._transaction.active:
                 self._transaction.commit(self._context("").owner)
+                if self._catalog_changes:
+                    self._store.catalog_changed()
 
     def rollback(self) -> None:
         """Undo the open transaction; without one nothing happens."""
@@ -343,8 +424,7 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this session."""
-        self._cancel.set()
-        self._running.interrupt()
+        self._interrupt()
 
     def close(self) -> None:
         """Undo an open transaction and give up the store."""
@@ -390,9 +470,18 @@ class Session:
 
     # -- parts --------------------------------------------------------------------------------
 
+    def _interrupt(self) -> None:
+        self._cancel.set()
+        self._running.interrupt()
+
     def _context(self, text: str) -> StatementContext:
         return StatementContext(
-            self._user, datetime.now(UTC), text, cancel=self._cancel, progress=self.progress
+            self._user,
+            datetime.now(UTC),
+            text,
+            cancel=self._cancel,
+            progress=self.progress,
+            settings=self._settings,
         )
 
     def _own_cursor(self) -> duckdb.DuckDBPyConnection:
@@ -406,27 +495,43 @@ class Session:
     def _view_runner(self, context: StatementContext) -> ViewRunner:
         return ViewRunner(
             self._views(context),
-            self._executor(self._cursor, context, {}),
+            self._executor(self._cursor, context, Values({}, context.now)),
             self._parse,
             self._write,
             lambda run: self._locked(run, context),
         )
 
-    def _optimized(
-        self,
-        tree: exp.Query | syntax.Materialize,
-        context: StatementContext,
-        values: dict[str, Any],
-    ) -> Optimized:
-        return optimize(QueryBinder(context, self._views(context), values).bind(tree))
+    def _binder(self, context: StatementContext, values: Values) -> QueryBinder:
+        return QueryBinder(context, self._views(context), values, self._catalog(context))
 
     def _executor(
-        self, cursor: duckdb.DuckDBPyConnection, context: StatementContext, values: dict[str, Any]
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        context: StatementContext,
+        values: Values,
+        *,
+        in_transaction: bool = False,
     ) -> Executor:
-        return Executor(self._store, cursor, self._models, self._segments, context, values)
+        return Executor(
+            self._store,
+            cursor,
+            in_transaction or self._transaction.active,
+            self._models,
+            self._segments,
+            context,
+            values,
+        )
 
     def _check_open(self) -> None:
         if self._closed:
             raise InterfaceError(
-                "the connection is closed", hint="open another: memql.connect(...)"
+                "the connection is closed", hint="open another: memql.connect(...)", code="08003"
             )
+
+
+# The statements that have a plan, which is kept.
+_PLANNED = (exp.Query, exp.Insert, exp.Update, exp.Delete, syntax.Materialize)
+
+
+def _setting_names() -> list[str]:
+    return [f"memql.{name}" for name in SETTINGS]

@@ -14,13 +14,14 @@ from memql.engine import syntax
 from memql.engine.bind.shape import MEMORIES
 from memql.engine.bind.sources import ViewDefinition
 from memql.engine.context import StatementContext
-from memql.engine.names import position, unknown
+from memql.engine.names import position, position_of_word, unknown
+from memql.engine.settings import LARGEST_STATEMENT_BYTES
 from memql.errors import ProgrammingError
 
 if TYPE_CHECKING:
     import duckdb
 
-Parse = Callable[[str], exp.Expr]
+Parse = Callable[[str, int], exp.Expr]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class ViewCatalog:
     Args:
         cursor: the session's cursor; DDL belongs to its transaction.
         context: the statement.
-        parse: text to tree; stored views are kept as text.
+        parse: text, and how many bytes it may have, to tree; stored views are kept as text.
     """
 
     def __init__(
@@ -87,6 +88,9 @@ class ViewCatalog:
             raise ProgrammingError(
                 f"several users have a view {name}: {owners}",
                 hint="connect as one of them",
+                position=position_of_word(self._context.text, name),
+                statement=self._context.text,
+                code="42P09",
             )
         return named[0] if named else None
 
@@ -115,7 +119,13 @@ class ViewCatalog:
             ProgrammingError: the name is taken.
         """
         if entry.name.lower() == MEMORIES:
-            raise ProgrammingError("a view cannot be called memories")
+            raise ProgrammingError(
+                "a view cannot be called memories",
+                hint="give it another name",
+                position=position(self._context.text, node),
+                statement=self._context.text,
+                code="42939",
+            )
         old = [
             one
             for one in self.entries()
@@ -129,6 +139,7 @@ class ViewCatalog:
                 hint="CREATE OR REPLACE MATERIALIZED VIEW replaces it",
                 position=position(self._context.text, node),
                 statement=self._context.text,
+                code="42P07",
             )
         for one in old:
             self.remove(one)
@@ -156,6 +167,14 @@ class ViewCatalog:
             {"name": entry.name, "owner": entry.owner},
         )
 
+    def set_refresh(self, entry: ViewEntry, mode: str) -> None:
+        """Change when the view is computed ahead."""
+        self._cursor.execute(
+            'UPDATE "_memql"."views" SET "refresh" = $mode '
+            'WHERE "name" = $name AND "owner" = $owner',
+            {"mode": mode, "name": entry.name, "owner": entry.owner},
+        )
+
     def refreshed(self, entry: ViewEntry) -> None:
         """Note that the view was compiled now."""
         self._cursor.execute(
@@ -167,4 +186,9 @@ class ViewCatalog:
 
 @lru_cache(maxsize=256)
 def _parsed(text: str, parse: Parse) -> exp.Expr:
-    return parse(text)
+    # What was stored was within the limit of its time.
+    tree = parse(text, LARGEST_STATEMENT_BYTES)
+    for node in tree.walk():
+        # Places in the view's text, which would be drawn under the text of the statement.
+        node.meta.clear()
+    return tree

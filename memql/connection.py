@@ -48,11 +48,15 @@ def connect(
 
     if user is not None:
         if not user.strip():
-            raise InterfaceError("the user's name is empty", hint="user=None is the administrator")
+            raise InterfaceError(
+                "the user's name is empty", hint="user=None is the administrator", code="22023"
+            )
         try:
             user.encode("utf-8")
         except UnicodeEncodeError:
-            raise InterfaceError("the user's name holds half of a character") from None
+            raise InterfaceError(
+                "the user's name holds half of a character", code="22021"
+            ) from None
     opened = Store.open(store)
     try:
         session = Session(
@@ -146,7 +150,9 @@ class Connection:
     def _check_open(self) -> None:
         if self._closed:
             raise InterfaceError(
-                "the connection is closed", hint="open another: memql.connect(...)"
+                "the connection is closed",
+                hint="open another: memql.connect(...)",
+                code="08003",
             )
 
     def __enter__(self) -> Connection:
@@ -212,6 +218,7 @@ class Cursor:
             raise ProgrammingError(
                 f"parameters are a sequence or a mapping, found {type(parameters).__name__}",
                 hint="pass [value] for one ?",
+                code="22023",
             )
         self._drop_result()
         self._result = self.connection._session.execute(statement, parameters)
@@ -250,7 +257,9 @@ class Cursor:
             import pandas  # noqa: F401 - Arrow imports it, and its own error names no way out
         except ImportError:
             raise InterfaceError(
-                "df() needs pandas", hint="pip install pandas, or use arrow()"
+                "df() needs pandas",
+                hint="pip install pandas, or use arrow()",
+                code="0A000",
             ) from None
         return self.arrow().to_pandas()
 
@@ -283,7 +292,9 @@ class Cursor:
     def _rows(self) -> Result:
         self._check_open()
         if self._result is None or not self._result.columns:
-            raise ProgrammingError("there are no rows to fetch", hint="execute a query first")
+            raise ProgrammingError(
+                "there are no rows to fetch", hint="execute a query first", code="24000"
+            )
         return self._result
 
     def _drop_result(self) -> None:
@@ -293,7 +304,9 @@ class Cursor:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise InterfaceError("the cursor is closed", hint="open another: connection.cursor()")
+            raise InterfaceError(
+                "the cursor is closed", hint="open another: connection.cursor()", code="24000"
+            )
         self.connection._check_open()
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:

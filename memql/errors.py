@@ -17,6 +17,65 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+# What the codes mean: SQLSTATE, with the names that PostgreSQL gives them. docs/errors.md says
+# when each comes. A code is a promise: programs compare it, so none ever changes its meaning.
+CODES: dict[str, str] = {
+    "08000": "connection_exception",
+    "08003": "connection_does_not_exist",
+    "0A000": "feature_not_supported",
+    "21000": "cardinality_violation",
+    "22000": "data_exception",
+    "22003": "numeric_value_out_of_range",
+    "22007": "invalid_datetime_format",
+    "22008": "datetime_field_overflow",
+    "22012": "division_by_zero",
+    "22021": "character_not_in_repertoire",
+    "22023": "invalid_parameter_value",
+    "22032": "invalid_json_text",
+    "22P02": "invalid_text_representation",
+    "23000": "integrity_constraint_violation",
+    "23502": "not_null_violation",
+    "23505": "unique_violation",
+    "24000": "invalid_cursor_state",
+    "25001": "active_sql_transaction",
+    "25P01": "no_active_sql_transaction",
+    "25P02": "in_failed_sql_transaction",
+    "3F000": "invalid_schema_name",
+    "40001": "serialization_failure",
+    "42000": "syntax_error_or_access_rule_violation",
+    "42501": "insufficient_privilege",
+    "42601": "syntax_error",
+    "42602": "invalid_name",
+    "42701": "duplicate_column",
+    "42702": "ambiguous_column",
+    "42703": "undefined_column",
+    "42704": "undefined_object",
+    "42710": "duplicate_object",
+    "42803": "grouping_error",
+    "42809": "wrong_object_type",
+    "42883": "undefined_function",
+    "42939": "reserved_name",
+    "42P01": "undefined_table",
+    "42P02": "undefined_parameter",
+    "42P07": "duplicate_table",
+    "42P09": "ambiguous_alias",
+    "42P10": "invalid_column_reference",
+    "42P17": "invalid_object_definition",
+    "53100": "disk_full",
+    "53200": "out_of_memory",
+    "54000": "program_limit_exceeded",
+    "54001": "statement_too_complex",
+    "55006": "object_in_use",
+    "57014": "query_canceled",
+    "58000": "system_error",
+    "58030": "io_error",
+    "58P01": "undefined_file",
+    "58P02": "duplicate_file",
+    "XX000": "internal_error",
+    "XX001": "data_corrupted",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +103,10 @@ class Error(Exception):
         hint: what to do, if there is something to do.
         position: where in the statement, if it is about one place.
         statement: the statement's text; with ``position`` it draws a caret under the place.
+        code: a key of ``CODES``, for programs; without one it is that of the class.
     """
+
+    default_code: ClassVar[str] = "XX000"
 
     def __init__(
         self,
@@ -53,8 +115,11 @@ class Error(Exception):
         hint: str | None = None,
         position: Position | None = None,
         statement: str | None = None,
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
+        self.code = self.default_code if code is None else code
+        assert self.code in CODES, f"the code {self.code!r} of {message!r} is not in CODES"
         self.message = message
         self.hint = hint
         self.position = position
@@ -77,6 +142,8 @@ class Error(Exception):
 class InterfaceError(Error):
     """The connector was used wrongly: a closed connection, a missing parameter."""
 
+    default_code = "08000"
+
 
 class DatabaseError(Error):
     """The base of errors that concern the database."""
@@ -85,13 +152,19 @@ class DatabaseError(Error):
 class DataError(DatabaseError):
     """A value is out of range, too long or of the wrong kind."""
 
+    default_code = "22000"
+
 
 class OperationalError(DatabaseError):
     """The store or the machine: locked by another process, damaged, not a store."""
 
+    default_code = "58000"
+
 
 class IntegrityError(DatabaseError):
     """A constraint of the data would not hold."""
+
+    default_code = "23000"
 
 
 class InternalError(DatabaseError):
@@ -101,6 +174,10 @@ class InternalError(DatabaseError):
 class ProgrammingError(DatabaseError):
     """The statement is wrong: syntax, an unknown name or option, a missing right."""
 
+    default_code = "42000"
+
 
 class NotSupportedError(DatabaseError):
     """A valid request for something that MemQL does not do."""
+
+    default_code = "0A000"

@@ -76,6 +76,7 @@ def _insert_all(
                 f"line {number:,}: the user {connection.user} may not write memories of "
                 f"{memory['owner']}",
                 hint="leave the owner out: it is the user; or load as the administrator",
+                code="42501",
             )
         batch.append(memory)
         numbers.append(number)
@@ -147,6 +148,7 @@ def read_line(line: bytes, number: int) -> dict[str, Any] | None:
             raise DataError(
                 f"line {number:,}: the column {key} is computed by MemQL",
                 hint=f'leave the key "{key}" out',
+                code="42501",
             )
         if key not in COLUMNS:
             attributes[key] = value
@@ -157,6 +159,7 @@ def read_line(line: bytes, number: int) -> dict[str, Any] | None:
         raise IntegrityError(
             f"line {number:,}: the memory has no content",
             hint='each line is a JSON object with at least {"content": "..."}',
+            code="23502",
         )
     if attributes:
         nested = memory.setdefault("attributes", {})
@@ -164,13 +167,16 @@ def read_line(line: bytes, number: int) -> dict[str, Any] | None:
             raise DataError(
                 f"line {number:,}: {_listed(clash)} both a key of its own and in attributes",
                 hint="unknown keys go to attributes: keep one of the two",
+                code="22023",
             )
         nested.update(attributes)
     try:
         json.dumps(memory, allow_nan=False, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         # JSON can write a lone surrogate and a number beyond all floats; no store can keep them.
-        raise DataError(f"line {number:,}: a value that cannot be stored: {error}") from None
+        raise DataError(
+            f"line {number:,}: a value that cannot be stored: {error}", code="22021"
+        ) from None
     return memory
 
 
@@ -183,6 +189,7 @@ def _parse(line: bytes, number: int) -> dict[str, Any] | None:
         raise DataError(
             f"line {number:,}: not UTF-8 text: byte {error.start + 1} is 0x{line[error.start]:02x}",
             hint="save the file as UTF-8",
+            code="22021",
         ) from None
     if not text:
         return None
@@ -192,13 +199,15 @@ def _parse(line: bytes, number: int) -> dict[str, Any] | None:
         raise DataError(
             f"line {number:,}: not JSON: {error.msg} at character {error.pos + 1}",
             hint="each line is one JSON object",
+            code="22032",
         ) from None
     except (ValueError, RecursionError) as error:
-        raise DataError(f"line {number:,}: not JSON: {error}") from None
+        raise DataError(f"line {number:,}: not JSON: {error}", code="22032") from None
     if not isinstance(found, dict):
         raise DataError(
             f"line {number:,}: a memory is a JSON object, found {_kind(found)}",
             hint='for example {"content": "Alice lives in Lisbon."}',
+            code="22032",
         )
     return found
 
@@ -210,7 +219,9 @@ def _column(name: str, value: Any, number: int) -> Any:
     except (TypeError, ValueError):
         shown = json.dumps(value, ensure_ascii=False)
         found = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        raise DataError(f"line {number:,}: {name} is {expected}, found {found}") from None
+        raise DataError(
+            f"line {number:,}: {name} is {expected}, found {found}", code="22P02"
+        ) from None
 
 
 def _text(value: Any) -> str:

@@ -159,6 +159,7 @@ class Notebook:
             raise InterfaceError(
                 f"%%memql takes nothing behind it but connect, found {line!r}",
                 hint="put the statement into the cell, or use %memql",
+                code="42601",
             )
         return self._execute(cell) if cell is not None else None
 
@@ -166,7 +167,7 @@ class Notebook:
         try:
             given = _connect_arguments().parse_args(shlex.split(line)[1:])
         except ValueError as error:
-            raise InterfaceError(f"%memql connect: {error}", hint=_USAGE) from None
+            raise InterfaceError(f"%memql connect: {error}", hint=_USAGE, code="22023") from None
         self.close()
         self._connection = connect(given.store, user=given.user, model=given.model)
 

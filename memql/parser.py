@@ -11,48 +11,76 @@ from sqlglot.errors import ParseError, SqlglotError, TokenError
 from sqlglot.tokenizer_core import Token, TokenType
 
 from memql import dialect
+from memql.dialect.words import WORDS
 from memql.engine import syntax
+from memql.engine.settings import DEFAULT_STATEMENT_BYTES
 from memql.errors import NotSupportedError, Position, ProgrammingError
+from memql.nesting import check_nesting, too_deep
 
-MAX_STATEMENT_BYTES = 64 * 1024
+MAX_STATEMENT_BYTES = DEFAULT_STATEMENT_BYTES
 MAX_STATEMENT_TOKENS = 20_000
-# Python's own recursion limit is the real one; this stops a text before it can reach it.
+# Expressions in brackets reach Python's own recursion limit earlier, at about 45.
 MAX_STATEMENT_DEPTH = 60
+# More than 20,000 words can make; a grammar that tries one text several ways counts each.
+MAX_STATEMENT_NODES = 30_000
 
-# Words that a mistyped word behind them, or in their place, is compared with.
-_KEYWORDS = (
-    "SELECT FROM WHERE GROUP ORDER HAVING LIMIT OFFSET QUALIFY WINDOW JOIN UNION INTERSECT EXCEPT "
-    "MATERIALIZE INSERT INTO VALUES UPDATE SET DELETE CREATE DROP REFRESH MATERIALIZED VIEW MODEL "
-    "EXPLAIN ANALYZE SHOW BEGIN COMMIT ROLLBACK WITH"
-).split()
+_OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
+_CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
 
+# What MemQL has a form for; whether it runs already is the session's to say.
 _STATEMENTS = (
     exp.Query,
     exp.Insert,
     exp.Update,
     exp.Delete,
+    exp.Merge,
     exp.Transaction,
     exp.Commit,
     exp.Rollback,
     syntax.Materialize,
     syntax.CreateMaterializedView,
     syntax.RefreshMaterializedView,
+    syntax.AlterMaterializedView,
     syntax.DropMaterializedView,
     syntax.CreateModel,
     syntax.DropModel,
-    syntax.Explain,
+    syntax.CreateAdapter,
+    syntax.DropAdapter,
+    syntax.Restore,
+    syntax.Quarantine,
+    syntax.Forget,
+    syntax.ExportMemories,
+    syntax.ImportMemories,
+    syntax.Grant,
+    syntax.Revoke,
+    syntax.GrantRole,
+    syntax.RevokeRole,
+    syntax.CreateRole,
+    syntax.AlterRole,
+    syntax.DropRole,
+    syntax.CreatePolicy,
+    syntax.AlterPolicy,
+    syntax.DropPolicy,
+    syntax.SetRole,
+    syntax.SetSetting,
+    syntax.ShowSetting,
     syntax.ShowCatalog,
+    syntax.Explain,
+    syntax.Advise,
+    syntax.Maintain,
+    syntax.Evaluate,
 )
 
 # sqlglot logs what it falls back on; MemQL refuses those statements with an error of its own.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
-def parse(text: str) -> exp.Expr:
+def parse(text: str, max_bytes: int = MAX_STATEMENT_BYTES) -> exp.Expr:
     """Return the tree of the one statement in ``text``.
 
     Args:
         text: a MemQL statement, with or without a closing semicolon.
+        max_bytes: the longest text that is read, in UTF-8 bytes.
 
     Raises:
         ProgrammingError: the text is no statement, or more than one, or too large.
@@ -61,9 +89,17 @@ def parse(text: str) -> exp.Expr:
     >>> type(parse("SELECT content FROM memories MATERIALIZE AS PLAINTEXT")).__name__
     'Materialize'
     """
-    tokens = _checked_tokens(text)
+    statement = _read(text, max_bytes)
+    # What is printed may be longer than what was read: a chain of casts becomes brackets.
+    check_nesting(statement, lambda printed: _read(printed, 2 * max_bytes))
+    _check_kind(statement)
+    return statement
+
+
+def _read(text: str, max_bytes: int) -> exp.Expr:
+    tokens = _checked_tokens(text, max_bytes)
     try:
-        trees = dialect.MemQL().parser().parse(tokens, text)
+        trees = dialect.MemQL().parser(max_nodes=MAX_STATEMENT_NODES).parse(tokens, text)
         statements = [node for node in trees if node is not None]
     except ParseError as error:
         raise _syntax_error(error, text) from None
@@ -77,10 +113,7 @@ def parse(text: str) -> exp.Expr:
             f"syntax error: a function or clause has arguments that do not fit ({error})"
         ) from error
     except RecursionError:
-        raise ProgrammingError(
-            "syntax error: the statement is nested too deeply",
-            hint="split it with WITH (common table expressions)",
-        ) from None
+        raise too_deep() from None
     if not statements:
         raise ProgrammingError("syntax error: the statement is empty")
     if len(statements) > 1:
@@ -88,9 +121,7 @@ def parse(text: str) -> exp.Expr:
             f"expected one statement, found {len(statements)}",
             hint="execute them one by one",
         )
-    statement = statements[0]
-    _check_kind(statement)
-    return statement
+    return statements[0]
 
 
 def position_of(text: str, offset: int) -> Position:
@@ -103,7 +134,7 @@ def position_of(text: str, offset: int) -> Position:
     return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
 
 
-def _checked_tokens(text: str) -> list[Token]:
+def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
     """Return the tokens of a text that is small enough."""
     try:
         size = len(text.encode("utf-8"))
@@ -111,9 +142,9 @@ def _checked_tokens(text: str) -> list[Token]:
         raise ProgrammingError(
             f"the statement holds half of a character (a lone surrogate) at place {error.start + 1}"
         ) from None
-    if size > MAX_STATEMENT_BYTES:
+    if size > max_bytes:
         raise ProgrammingError(
-            f"the statement has {size:,} bytes; at most {MAX_STATEMENT_BYTES:,} are accepted",
+            f"the statement has {size:,} bytes; at most {max_bytes:,} are accepted",
             hint="pass long values as parameters (? or $name)",
         )
     if "\x00" in text:
@@ -141,7 +172,7 @@ def _checked_tokens(text: str) -> list[Token]:
                 position=position_of(text, token.start),
                 statement=text,
             )
-        if token.text in ("(", "[", "{"):
+        if token.token_type in _OPENING:
             depth += 1
             if depth > MAX_STATEMENT_DEPTH:
                 raise ProgrammingError(
@@ -150,7 +181,7 @@ def _checked_tokens(text: str) -> list[Token]:
                     position=position_of(text, token.start),
                     statement=text,
                 )
-        elif token.text in (")", "]", "}"):
+        elif token.token_type in _CLOSING:
             depth -= 1
     return tokens
 
@@ -184,18 +215,28 @@ def _check_kind(statement: exp.Expr) -> None:
         raise ProgrammingError("syntax error: a part of the statement was not understood")
 
 
-def _syntax_error(error: ParseError, text: str) -> ProgrammingError:
+def _syntax_error(error: ParseError, text: str) -> ProgrammingError | NotSupportedError:
     detail = error.errors[0] if error.errors else {}
     offset = min(int(detail.get("offset", 0)), len(text))
+    if detail.get("unsupported"):
+        return NotSupportedError(
+            str(detail["description"]),
+            hint=detail["hint"],
+            position=position_of(text, offset),
+            statement=text,
+        )
     found = str(detail.get("found", ""))
+    choices = tuple(map(str, detail.get("choices", ())))
     before = str(detail.get("before", ""))
     expected = _expected(str(detail.get("description") or error))
     if found.upper() == "MATERIALIZE":
         expected = "MATERIALIZE AS ... is the last clause of a top-level query, not of a part of it"
+    if found.upper() == "MATCHES":
+        expected = "expected a text or a parameter behind MATCHES"
     place = f"at '{found}'" if found else "at the end"
     return ProgrammingError(
         f"syntax error {place}: {expected}",
-        hint=_did_you_mean(found, before, text.split(maxsplit=1)[0]),
+        hint=detail.get("hint") or _did_you_mean(found, before, text.split(maxsplit=1)[0], choices),
         position=position_of(text, offset),
         statement=text,
     )
@@ -203,6 +244,8 @@ def _syntax_error(error: ParseError, text: str) -> ProgrammingError:
 
 def _expected(description: str) -> str:
     """Say in MemQL's words what sqlglot's parser wanted."""
+    if description.startswith("Maximum number of AST nodes"):
+        return f"at most {MAX_STATEMENT_NODES:,} names, values and operators are accepted"
     if "Unexpected token" in description:
         return (
             "expected a clause (WHERE, GROUP BY, ORDER BY, LIMIT, MATERIALIZE AS ...) "
@@ -217,13 +260,19 @@ def _expected(description: str) -> str:
     return description
 
 
-def _did_you_mean(*words: str) -> str | None:
-    for word in (word.upper() for word in words):
-        if not word or word in _KEYWORDS or word in syntax.FORMS:
+def _did_you_mean(found: str, before: str, first: str, choices: tuple[str, ...]) -> str | None:
+    """Return a hint for the mistyped word: where the error is, before it, or the first one.
+
+    Args:
+        choices: the words that can stand where the error is, if the grammar knows them.
+    """
+    for word, known in ((found, choices), (found, WORDS), (before, WORDS), (first, WORDS)):
+        word = word.upper()
+        if word in known or word in WORDS:
             continue
-        forms = difflib.get_close_matches(word, (*_KEYWORDS, *syntax.FORMS), n=1, cutoff=0.7)
-        if forms:
-            return f"did you mean {forms[0]} instead of {word}?"
+        nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+        if nearest:
+            return f"did you mean {nearest[0]} instead of {word}?"
     return None
 
 

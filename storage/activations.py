@@ -356,8 +356,7 @@ class Activations:
                 "INSERT INTO _memql.intents SELECT nextval('_memql.node_ids'), 'put', now()"
                 " RETURNING node"
             ).fetchone()
-        if row is None:
-            raise InternalError("an intent was written and has no number")
+        assert row is not None, "RETURNING gives a row"
         return int(row[0])
 
     def _publish(

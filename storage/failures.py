@@ -52,20 +52,32 @@ def translate(error: duckdb.Error, asked: str) -> Error:
             return OperationalError(
                 f"cannot {asked}: another transaction changed the same rows ({found})",
                 hint="The transaction was rolled back and nothing of it is kept: run it again.",
+                code="40001",
             )
         if "aborted" not in found:
             return OperationalError(
-                f"cannot {asked}: {found}", hint="Make room on the disk and run it again."
+                f"cannot {asked}: {found}",
+                hint="Make room on the disk and run it again.",
+                code="53100",
             )
         return OperationalError(
-            f"cannot {asked}: {found}", hint="An error ended the transaction: ROLLBACK it."
+            f"cannot {asked}: {found}",
+            hint="An error ended the transaction: ROLLBACK it.",
+            code="25P02",
         )
+    if isinstance(error, duckdb.InterruptException):
+        return OperationalError(f"cannot {asked}: the statement was interrupted", code="57014")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return OperationalError(f"cannot {asked}: {found}", code="53200")
     if isinstance(error, duckdb.IntegrityError):
-        return IntegrityError(f"cannot {asked}: {found}")
+        taken = "duplicate key" in found.lower()
+        return IntegrityError(f"cannot {asked}: {found}", code="23505" if taken else "23000")
     if isinstance(error, duckdb.DataError):
         return DataError(f"cannot {asked}: {found}")
     if isinstance(error, duckdb.InternalError):
         return InternalError(f"cannot {asked}: {found}", hint="Close the store and open it again.")
+    if isinstance(error, duckdb.IOException):
+        return OperationalError(f"cannot {asked}: {found}", code="58030")
     if isinstance(error, duckdb.OperationalError):
         return OperationalError(f"cannot {asked}: {found}")
     return DatabaseError(f"cannot {asked}: {found}")

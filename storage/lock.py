@@ -48,6 +48,7 @@ class StoreLock:
             raise OperationalError(
                 f"the store {folder} cannot be locked: {path}: {error.strerror}",
                 hint="Opening a store needs the right to write in its folder.",
+                code="58030",
             ) from error
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -58,10 +59,12 @@ class StoreLock:
                 raise OperationalError(
                     f"the store {folder} cannot be locked: {error.strerror}",
                     hint="Put the store on a file system that supports flock.",
+                    code="58030",
                 ) from error
             raise OperationalError(
                 f"the store {folder} is opened by another process: {holder}",
                 hint="One process opens a store. Close it there, or end that process.",
+                code="55006",
             ) from error
         _held.add(self._descriptor)
         text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})

@@ -23,6 +23,7 @@ class DamagedNode(OperationalError):
         super().__init__(
             f"node {node_id} of the activation tree is damaged: {found}",
             hint="It is rebuilt from text; check the disk.",
+            code="XX001",
         )
         self.node_id = node_id
 
@@ -38,6 +39,7 @@ class NodeGone(OperationalError):
         super().__init__(
             f"{what} of the activation tree is no longer there",
             hint="Run the statement again: it is computed from text.",
+            code="40001",
         )
 
 

@@ -201,6 +201,7 @@ def migrate(
         raise OperationalError(
             f"{store} is not a MemQL store: its catalog.duckdb is another program's database",
             hint="Give the folder of a store, or a new or empty folder to make one.",
+            code="42809",
         )
     for number, step in migrations:
         if number <= found:

@@ -58,6 +58,7 @@ class Store:
         self._committing = False
         self._last_commit = 0
         self._last_commit_micros = 0
+        self._catalog_version = 0
         self._activations: Activations | None = None
         self._opening = threading.Lock()
         self._temporary: weakref.finalize[[str, bool], Store] | None = None
@@ -138,11 +139,14 @@ class Store:
             InterfaceError: the store is closed, or was opened before this process was forked.
         """
         if self._closed:
-            raise InterfaceError(f"the store {self.name} is closed", hint="Open it again.")
+            raise InterfaceError(
+                f"the store {self.name} is closed", hint="Open it again.", code="08003"
+            )
         if self._pid != os.getpid():
             raise InterfaceError(
                 f"the store {self.name} was opened by pid {self._pid}, before a fork",
                 hint="Open a store after forking, in the process that uses it.",
+                code="08003",
             )
         return self._connection.cursor()
 
@@ -193,6 +197,16 @@ class Store:
         self._last_commit = number
 
     @property
+    def catalog_version(self) -> int:
+        """How often views, models, users or grants were changed since the store was opened."""
+        return self._catalog_version
+
+    def catalog_changed(self) -> None:
+        """Note that a change of the catalog was committed: what was planned before may not hold."""
+        with self._opening:
+            self._catalog_version += 1
+
+    @property
     def last_commit(self) -> int:
         """The number of the newest commit; 0 before the first."""
         return self._last_commit
@@ -224,23 +238,31 @@ class Store:
 
 def _make_folder(folder: Path) -> None:
     hint = "Give the folder of a store, or a new or empty folder to make one."
-    if not folder.exists():
-        if not folder.parent.is_dir():
+    # Not Path.exists, which raises for a name that is too long.
+    if not os.path.exists(folder):
+        if not os.path.isdir(folder.parent):
             raise OperationalError(
                 f"cannot make the store {folder}: there is no folder {folder.parent}",
                 hint="Make that folder first, or check the path.",
+                code="58P01",
             )
         try:
             folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise OperationalError(f"cannot make the store {folder}: {error.strerror}") from error
+            raise OperationalError(
+                f"cannot make the store {folder}: {error.strerror}", code="58030"
+            ) from error
         durable.sync_folder(folder.parent)
     if not folder.is_dir():
-        raise OperationalError(f"{folder} is not a MemQL store: it is a file", hint=hint)
+        raise OperationalError(
+            f"{folder} is not a MemQL store: it is a file", hint=hint, code="42809"
+        )
     try:
         names = set(os.listdir(folder))
     except OSError as error:
-        raise OperationalError(f"cannot open the store {folder}: {error.strerror}") from error
+        raise OperationalError(
+            f"cannot open the store {folder}: {error.strerror}", code="58030"
+        ) from error
     # A crash while the store was made leaves these behind.
     unfinished = {FILE_NAME, _NEW_CATALOG, f"{_NEW_CATALOG}.wal"}
     if CATALOG not in names and names - unfinished:
@@ -248,6 +270,7 @@ def _make_folder(folder: Path) -> None:
             f"{folder} is not a MemQL store: it holds {len(names)} files or folders, "
             f"but no {CATALOG}",
             hint=hint,
+            code="42809",
         )
 
 
@@ -267,10 +290,12 @@ def _connect(name: str, folder: Path | None) -> duckdb.DuckDBPyConnection:
                 raise OperationalError(
                     f"the catalog of the store {name} is opened by another program: {found}",
                     hint="Close the program that has catalog.duckdb open.",
+                    code="55006",
                 ) from error
             raise OperationalError(
                 f"the store {name} is damaged: its catalog.duckdb cannot be opened: {found}",
                 hint="Restore the folder from a copy.",
+                code="XX001",
             ) from error
     connection.execute("SET GLOBAL TimeZone = 'UTC'")
     return connection
@@ -289,4 +314,4 @@ def _make_catalog(folder: Path) -> None:
         os.replace(new, folder / CATALOG)
         durable.sync_folder(folder)
     except (duckdb.Error, OSError) as error:
-        raise OperationalError(f"cannot make the store {folder}: {error}") from error
+        raise OperationalError(f"cannot make the store {folder}: {error}", code="58030") from error

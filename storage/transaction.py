@@ -91,7 +91,9 @@ class Transaction:
         """
         if self._active:
             raise ProgrammingError(
-                "a transaction is open already", hint="COMMIT or ROLLBACK it first."
+                "a transaction is open already",
+                hint="COMMIT or ROLLBACK it first.",
+                code="25001",
             )
         if explicit:
             self._version = next(_provisional)
@@ -153,7 +155,9 @@ class Transaction:
         """
         if not self._active:
             raise ProgrammingError(
-                "cannot commit: no transaction is open", hint="Open one with BEGIN."
+                "cannot commit: no transaction is open",
+                hint="Open one with BEGIN.",
+                code="25P01",
             )
         try:
             if self._explicit:

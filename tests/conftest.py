@@ -2,10 +2,51 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.error_sites import ROOT, Recorder
 
 # How long an example takes depends on the machine; whether it is right does not.
 settings.register_profile(
     "machine-independent", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("machine-independent")
+
+# Says which errors all the other tests reached, so that it makes sense only behind all of them.
+LAST_TEST = "test_every_error_is_reached_by_a_test"
+RECORDER = pytest.StashKey[Recorder]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Note from here on where errors are made."""
+    recorder = config.stash[RECORDER] = Recorder()
+    recorder.start()
+    config.add_cleanup(recorder.stop)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Move the test of the reached errors to the end, or leave it out of a part of the tests."""
+    last = [item for item in items if item.name == LAST_TEST]
+    others = [item for item in items if item.name != LAST_TEST]
+    options = ("keyword", "markexpr", "deselect", "lf", "stepwise")
+    if {item.path for item in items} >= _test_files() and not any(
+        config.getoption(option, None) for option in options
+    ):
+        items[:] = [*others, *last]
+    else:
+        items[:] = others
+        config.hook.pytest_deselected(items=last)
+
+
+def _test_files() -> set[Path]:
+    return set((ROOT / "tests").rglob("test_*.py"))
+
+
+@pytest.fixture
+def recorder(request: pytest.FixtureRequest) -> Recorder:
+    """The recorder of this run."""
+    return request.config.stash[RECORDER]

@@ -6,7 +6,7 @@ written by their ids. So nothing can be changed that the user could not select.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -68,14 +68,18 @@ def bind_change(tree: exp.Insert | exp.Update | exp.Delete, binder: QueryBinder)
 
 
 def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
-    _check_clauses(tree, ("this", "expression", "returning", "with_", "by_name"))
+    _check_clauses(tree, ("this", "expression", "returning", "with_", "by_name"), binder)
     target = tree.this
     named = target.expressions if isinstance(target, exp.Schema) else []
     table = target.this if isinstance(target, exp.Schema) else target
     _check_target(table, "INSERT", binder)
     source = tree.expression
     if not isinstance(source, exp.Query | exp.Values):
-        raise NotSupportedError("INSERT takes VALUES or a query")
+        raise NotSupportedError(
+            "INSERT takes VALUES or a query",
+            position=position(binder.context.text, table),
+            statement=binder.context.text,
+        )
     if isinstance(source, exp.Values):
         rows = exp.Subquery(
             this=source.copy(), alias=exp.TableAlias(this=exp.to_identifier("inserted"))
@@ -87,7 +91,13 @@ def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
     if tree.args.get("by_name"):
         names = output_columns(source, binder.views)
         if names is None:
-            raise ProgrammingError("INSERT BY NAME needs named columns, without *")
+            raise ProgrammingError(
+                "INSERT BY NAME needs named columns, without *",
+                hint="name the columns: INSERT INTO memories BY NAME SELECT text AS content ...",
+                position=position(binder.context.text, source),
+                statement=binder.context.text,
+                code="42601",
+            )
         columns = tuple(fold(name) for name in names)
         nodes: list[exp.Expr] = [table for _ in columns]
     elif named:
@@ -99,14 +109,21 @@ def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
             hint="INSERT INTO memories (content, kind) VALUES (...)",
             position=position(binder.context.text, table),
             statement=binder.context.text,
+            code="42601",
         )
     _check_columns(columns, nodes, binder)
     _check_width(source, columns, binder)
     if "content" not in columns:
-        raise ProgrammingError("INSERT INTO memories needs the column content")
+        raise ProgrammingError(
+            "INSERT INTO memories needs the column content",
+            hint="INSERT INTO memories (content, kind) VALUES (...)",
+            position=position(binder.context.text, nodes[0]),
+            statement=binder.context.text,
+            code="23502",
+        )
     bound = binder.bind_relation(_checked(source, binder))
     return InsertPlan(
-        Relation(_cast_columns(bound.query, columns), bound.policy),
+        replace(bound, query=_cast_columns(bound.query, columns)),
         columns,
         _returning(tree, binder),
     )
@@ -126,12 +143,15 @@ def _check_width(source: exp.Query, columns: tuple[str, ...], binder: QueryBinde
             raise ProgrammingError(
                 f"INSERT names {len(columns)} columns, its source gives {width}",
                 hint="columns: " + ", ".join(columns),
+                position=position(binder.context.text, inner if inner is not None else source),
+                statement=binder.context.text,
+                code="42601",
             )
 
 
 def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
     table = tree.this
-    _check_clauses(tree, ("this", "expressions", "where", "returning", "with_"))
+    _check_clauses(tree, ("this", "expressions", "where", "returning", "with_"), binder)
     _check_target(table, "UPDATE", binder)
     names: list[exp.Expr] = []
     columns: list[str] = []
@@ -139,7 +159,11 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
     for assignment in tree.expressions:
         column = assignment.this
         if not isinstance(assignment, exp.EQ) or not isinstance(column, exp.Column):
-            raise NotSupportedError("UPDATE assigns single columns: SET column = expression")
+            raise NotSupportedError(
+                "UPDATE assigns single columns: SET column = expression",
+                position=position(binder.context.text, column),
+                statement=binder.context.text,
+            )
         columns.append(fold(column.name))
         names.append(column)
         value = cast_to_column(assignment.expression.copy(), columns[-1])
@@ -147,7 +171,13 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
         select = select.select(exp.alias_(value, alias, quoted=True), copy=False)
     _check_columns(columns, names, binder)
     if "id" in columns:
-        raise ProgrammingError("the column id of a memory never changes")
+        raise ProgrammingError(
+            "the column id of a memory never changes",
+            hint="insert a new memory and delete the old one",
+            position=position(binder.context.text, names[columns.index("id")]),
+            statement=binder.context.text,
+            code="42501",
+        )
     select = _with_rows(select.from_(table.copy()), tree)
     bound = binder.bind_relation(_checked(select, binder))
     return UpdatePlan(bound, tuple(columns), _returning(tree, binder))
@@ -155,7 +185,7 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
 
 def _bind_delete(tree: exp.Delete, binder: QueryBinder) -> DeletePlan:
     table = tree.this
-    _check_clauses(tree, ("this", "where", "returning", "with_"))
+    _check_clauses(tree, ("this", "where", "returning", "with_"), binder)
     _check_target(table, "DELETE", binder)
     select = exp.select(exp.column("id", table=table.alias_or_name)).from_(table.copy())
     bound = binder.bind_relation(_checked(_with_rows(select, tree), binder))
@@ -180,7 +210,11 @@ def _returning(tree: exp.Expr, binder: QueryBinder) -> exp.Select | None:
     for node in select.walk():
         inner = (exp.Query, exp.Table, exp.AggFunc, exp.Window, exp.Explode, exp.Unnest)
         if node is not select and (isinstance(node, inner) or is_anonymous_aggregate(node)):
-            raise NotSupportedError("RETURNING takes expressions over the row's own columns")
+            raise NotSupportedError(
+                "RETURNING takes expressions over the row's own columns",
+                position=position(binder.context.text, node),
+                statement=binder.context.text,
+            )
     table = exp.to_table(MEMORIES)
     target = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     table.set("alias", exp.TableAlias(this=exp.to_identifier(target.alias_or_name, quoted=True)))
@@ -193,7 +227,7 @@ def _returning(tree: exp.Expr, binder: QueryBinder) -> exp.Select | None:
 _CLAUSES = {"conflict": "ON CONFLICT", "alternative": "OR REPLACE or OR IGNORE"}
 
 
-def _check_clauses(tree: exp.Expr, known: tuple[str, ...]) -> None:
+def _check_clauses(tree: exp.Expr, known: tuple[str, ...], binder: QueryBinder) -> None:
     """Refuse clauses that would be parsed and then left out, such as DELETE ... LIMIT."""
     table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
     odd = [key for key, value in tree.args.items() if value and key not in known]
@@ -202,7 +236,15 @@ def _check_clauses(tree: exp.Expr, known: tuple[str, ...]) -> None:
     ]
     if odd:
         clauses = ", ".join(_CLAUSES.get(key, key.strip("_").upper()) for key in odd)
-        raise NotSupportedError(f"{tree.key.upper()} with {clauses} is not possible on memories")
+        first = tree.args.get(odd[0]) or table.args.get(odd[0])
+        raise NotSupportedError(
+            f"{tree.key.upper()} with {clauses} is not possible on memories",
+            position=(
+                position(binder.context.text, first if isinstance(first, exp.Expr) else None)
+                or position(binder.context.text, table)
+            ),
+            statement=binder.context.text,
+        )
 
 
 def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
@@ -212,7 +254,10 @@ def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
     view = binder.views.find(name)
     if view is not None:
         raise ProgrammingError(
-            f"{verb} cannot write the materialized view {view.name}: memories only"
+            f"{verb} cannot write the materialized view {view.name}: memories only",
+            position=position(binder.context.text, table),
+            statement=binder.context.text,
+            code="42809",
         )
     raise unknown("table", name, [MEMORIES], binder.context, table)
 
@@ -221,7 +266,7 @@ def _check_columns(
     columns: tuple[str, ...] | list[str], nodes: list[exp.Expr], binder: QueryBinder
 ) -> None:
     context = binder.context
-    for name, node in zip(columns, nodes, strict=True):
+    for number, (name, node) in enumerate(zip(columns, nodes, strict=True)):
         if name not in MEMORY_NAMES:
             raise unknown("column", name, MEMORY_NAMES, context, node)
         if name in COMPUTED_COLUMNS:
@@ -229,9 +274,15 @@ def _check_columns(
                 f"the column {name} is computed by MemQL",
                 position=position(context.text, node),
                 statement=context.text,
+                code="42501",
             )
-        if columns.count(name) > 1:
-            raise ProgrammingError(f"the column {name} is written twice")
+        if name in columns[:number]:
+            raise ProgrammingError(
+                f"the column {name} is written twice",
+                position=position(context.text, node),
+                statement=context.text,
+                code="42701",
+            )
 
 
 def _checked(query: exp.Query, binder: QueryBinder) -> exp.Query:

@@ -93,6 +93,8 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
         return output_columns(source.this, views, seen)
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         name = fold(source.name)
+        if source.db:
+            return None
         if name in visible_ctes(source):
             cte = _find_cte(source, name)
             if cte is None or (cte.parent is not None and cte.parent.args.get("recursive")):

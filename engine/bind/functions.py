@@ -145,6 +145,13 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
         if isinstance(node, exp.Identifier):
             _check_identifier(node, context)
             continue
+        if isinstance(node, syntax.Matches | syntax.TimeTravel):
+            form = "MATCHES" if isinstance(node, syntax.Matches) else "AT"
+            raise NotSupportedError(
+                f"{form} is not something that MemQL does yet",
+                position=position(context.text, node),
+                statement=context.text,
+            )
         if isinstance(node, _REFUSED_NODES):
             name = f"the function {node.sql_name().lower()}" if isinstance(node, exp.Func) else ""
             raise NotSupportedError(
@@ -167,6 +174,7 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
                     hint="functions are called by their bare name",
                     position=position(context.text, node.this),
                     statement=context.text,
+                    code="3F000",
                 )
 
 
@@ -176,6 +184,7 @@ def _check_identifier(node: exp.Identifier, context: StatementContext) -> None:
             f"names that start with _memql are MemQL's own: '{node.name}'",
             position=position(context.text, node),
             statement=context.text,
+            code="42939",
         )
 
 
@@ -183,7 +192,12 @@ def check_table_function(table: exp.Table, context: StatementContext) -> None:
     """Refuse table functions outside the allow-list."""
     function = table.this
     if not isinstance(function, exp.Expr):
-        raise NotSupportedError("ROWS FROM is not possible in a query")
+        raise NotSupportedError(
+            "ROWS FROM is not possible in a query",
+            hint="write the functions behind each other in FROM",
+            position=position(context.text, table),
+            statement=context.text,
+        )
     if isinstance(function, _TABLE_FUNCTION_NODES):
         return
     name = function.name if isinstance(function, exp.Anonymous) else function.key
@@ -208,4 +222,5 @@ def _check_function(node: exp.Anonymous, context: StatementContext) -> None:
         hint=f"did you mean {guess}?" if guess else None,
         position=position(context.text, node),
         statement=context.text,
+        code="42883",
     )

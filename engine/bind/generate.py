@@ -8,13 +8,14 @@ no generate are columns of the relation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.columns import source_columns
+from memql.engine.bind.cuts import check_constant
 from memql.engine.bind.options import generate_options
+from memql.engine.bind.parameters import Values
 from memql.engine.bind.shape import alias_of, select_sources
 from memql.engine.bind.sources import Views
 from memql.engine.context import StatementContext
@@ -46,6 +47,7 @@ def check_places(query: exp.Query, context: StatementContext) -> None:
                 hint="compute it in a subquery in FROM",
                 position=position(context.text, call),
                 statement=context.text,
+                code="42803",
             )
         error: type[ProgrammingError] | type[NotSupportedError] = ProgrammingError
         problem = None
@@ -70,6 +72,7 @@ def check_places(query: exp.Query, context: StatementContext) -> None:
                 f"generate {problem}",
                 position=position(context.text, call),
                 statement=context.text,
+                code="42803" if error is ProgrammingError else None,
             )
 
 
@@ -90,7 +93,7 @@ class GenerateSplit:
     select: exp.Select
     lineage: exp.Expr | None
     context: StatementContext
-    values: dict[str, Any]
+    values: Values
     content: exp.Expr | None
     rank: exp.Expr | None
     columns: frozenset[str]
@@ -143,28 +146,47 @@ class GenerateSplit:
             raise ProgrammingError(
                 "generate is an aggregate: * cannot stand beside it",
                 hint="name the columns and GROUP BY them",
+                position=position(
+                    self.context.text, next(p for p in select.expressions if p.is_star)
+                ),
+                statement=self.context.text,
+                code="42803",
             )
         if select.args.get("qualify"):
-            raise NotSupportedError("generate and QUALIFY in one query are not possible")
+            raise NotSupportedError(
+                "generate and QUALIFY in one query are not possible",
+                hint="put the QUALIFY into a subquery in FROM",
+                position=position(self.context.text, select.args["qualify"]),
+                statement=self.context.text,
+            )
         having = select.args.get("having")
         if having is not None and has_generate(having):
             # Windows come after HAVING, which needs the answers; they run with the relation.
             outputs = (*select.expressions, select.args.get("order"))
             if any(node is not None and node.find(exp.Window) for node in outputs):
                 raise NotSupportedError(
-                    "a window function beside HAVING on generate is not possible"
+                    "a window function beside HAVING on generate is not possible",
+                    hint="put the generate and its HAVING into a subquery in FROM",
+                    position=position(self.context.text, having),
+                    statement=self.context.text,
                 )
+        limit = select.args.get("limit")
+        if isinstance(limit, syntax.TokenLimit) and select.args.get("group") is not None:
+            raise ProgrammingError(
+                "LIMIT n TOKENS behind generate would cut its answers, not what the model reads",
+                hint="move it inside: generate('...' LIMIT n TOKENS)",
+                position=position(self.context.text, limit),
+                statement=self.context.text,
+            )
         if select.args.get("group") is None:
             for key, text in (("order", "ORDER BY"), ("limit", "LIMIT")):
                 if select.args.get(key):
                     raise ProgrammingError(
                         f"{text} behind a generate without GROUP BY would order or cut its one row",
-                        hint=f"move it inside: generate('...' {text} ...)"
-                        if key == "order"
-                        else "select the rows in a subquery: "
-                        "SELECT generate('...') FROM (SELECT content FROM memories LIMIT ...)",
+                        hint=f"move it inside: generate('...' {text} ...)",
                         position=position(self.context.text, select.args[key]),
                         statement=self.context.text,
+                        code="42803",
                     )
 
     def _replace_aliases(self) -> None:
@@ -186,13 +208,25 @@ class GenerateSplit:
                     if isinstance(literal, exp.Literal) and literal.is_int:
                         number = int(literal.name)
                         if not 1 <= number <= len(select.expressions):
-                            raise ProgrammingError(f"there is no column number {number} in SELECT")
+                            raise ProgrammingError(
+                                f"there is no column number {number} in SELECT",
+                                hint=f"it has {len(select.expressions)}",
+                                position=position(self.context.text, literal),
+                                statement=self.context.text,
+                                code="42P10",
+                            )
                         literal.replace(select.expressions[number - 1].unalias().copy())
             # As in DuckDB: a column goes before an alias, but in ORDER BY the alias wins.
             self._put_expressions(clause, by_alias, columns_first=key != "order")
         group = select.args.get("group")
         if group is not None and has_generate(group):
-            raise ProgrammingError("generate is an aggregate: GROUP BY cannot use it")
+            raise ProgrammingError(
+                "generate is an aggregate: GROUP BY cannot use it",
+                hint="GROUP BY what the answer depends on",
+                position=position(self.context.text, group),
+                statement=self.context.text,
+                code="42803",
+            )
 
     def _put_expressions(
         self, tree: exp.Expr, by_alias: dict[str, exp.Expr], *, columns_first: bool
@@ -222,7 +256,11 @@ class GenerateSplit:
                 return node.copy()
             return self._column(node)
         if isinstance(node, exp.In | exp.Any | exp.All) and node.find(exp.Query):
-            raise NotSupportedError("generate beside a subquery is not possible yet")
+            raise NotSupportedError(
+                "generate beside a subquery is not possible yet",
+                position=position(self.context.text, node),
+                statement=self.context.text,
+            )
         copy = node.copy()
         for key, value in node.args.items():
             if isinstance(value, exp.Expr):
@@ -261,11 +299,44 @@ class GenerateSplit:
             condition = exp.and_(where.this.copy(), condition)
         rows = exp.Filter(this=rows, expression=exp.Where(this=condition))
         options = generate_options(call, self.values, self.context)
-        self.calls.append(GenerateCall(column, call.this.copy(), rows, ordered, options.max_tokens))
+        limit_rows, limit_tokens = self._limits(call)
+        if ordered and limit_rows is not None:
+            # In the order of the query DuckDB can cut already; canonical order comes later.
+            ends = [exp.Literal.number(1), limit_rows.copy()]
+            rows = exp.Anonymous(this="list_slice", expressions=[rows, *ends])
+        self.calls.append(
+            GenerateCall(
+                column,
+                call.this.copy(),
+                rows,
+                ordered,
+                options.max_tokens,
+                limit_rows,
+                limit_tokens,
+            )
+        )
         return exp.column(column, quoted=True)
 
+    def _limits(self, call: syntax.Generate) -> tuple[exp.Expr | None, exp.Expr | None]:
+        """Return (rows, tokens) of a call's LIMIT, each None where it has none."""
+        limit = call.args.get("limit")
+        if limit is None:
+            return None, None
+        check_constant(limit, self.context)
+        if isinstance(limit, syntax.TokenLimit):
+            rows = limit.args.get("rows")
+            return None if rows is None else rows.copy(), limit.this.copy()
+        options = limit.args.get("limit_options")
+        if options is not None and (options.args.get("percent") or options.args.get("with_ties")):
+            raise NotSupportedError(
+                "LIMIT inside generate takes a number of rows or tokens",
+                position=position(self.context.text, limit),
+                statement=self.context.text,
+            )
+        return limit.expression.copy(), None
 
-def default_content(select: exp.Select, views: Views) -> exp.Expr:
+
+def default_content(select: exp.Select, views: Views, context: StatementContext) -> exp.Expr:
     """Return the one column ``content`` in scope, what a generate reads if it names nothing.
 
     Raises:
@@ -282,14 +353,21 @@ def default_content(select: exp.Select, views: Views) -> exp.Expr:
             candidates.append(alias_of(source))
     if len(candidates) == 1:
         return exp.column("content", table=candidates[0], quoted=True)
+    call = select.find(syntax.Generate)
     if candidates:
         names = " or ".join(f"{table}.content" for table in candidates)
         raise ProgrammingError(
             "generate can read more than one column content here",
             hint=f"name it: generate('...', {names})",
+            position=position(context.text, call),
+            statement=context.text,
+            code="42702",
         )
     raise ProgrammingError(
         "generate finds no column content to read here",
         hint="name an expression: generate('...', expression)"
         + (f"; columns here: {', '.join(sorted(set(columns)))}" if columns else ""),
+        position=position(context.text, call),
+        statement=context.text,
+        code="42703",
     )

@@ -11,13 +11,11 @@ from sqlglot import exp
 from memql.engine import syntax
 from memql.engine.context import StatementContext
 from memql.engine.names import position, unknown
-from memql.engine.plan import DEFAULT_MAX_TOKENS
-from memql.errors import DataError, NotSupportedError, ProgrammingError
+from memql.engine.settings import MAX_ANSWER_TOKENS
+from memql.errors import DataError, NotSupportedError, Position, ProgrammingError
 
 GENERATE_OPTIONS = ("max_tokens",)
 MATERIALIZE_OPTIONS = ("order",)
-
-MAX_ANSWER_TOKENS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,8 +41,9 @@ def option_values(
                 f"the option {name} is given twice",
                 position=position(context.text, option.this),
                 statement=context.text,
+                code="42601",
             )
-        result[name] = _constant(option.expression, name, values, context)
+        result[name] = constant_value(option.expression, f"the option {name}", values, context)
     return result
 
 
@@ -70,14 +69,17 @@ def generate_options(
     given = call.args.get("options")
     check_option_names(given, GENERATE_OPTIONS, "generate", context)
     options = option_values(given, values, context)
-    max_tokens = options.get("max_tokens", DEFAULT_MAX_TOKENS)
+    max_tokens = options.get("max_tokens", context.settings.max_tokens)
     if (
         not isinstance(max_tokens, int)
         or isinstance(max_tokens, bool)
         or not 1 <= max_tokens <= MAX_ANSWER_TOKENS
     ):
         raise DataError(
-            f"max_tokens is a whole number from 1 to {MAX_ANSWER_TOKENS:,}, found {max_tokens!r}"
+            f"max_tokens is a whole number from 1 to {MAX_ANSWER_TOKENS:,}, found {max_tokens!r}",
+            position=_place_of("max_tokens", given, context),
+            statement=context.text,
+            code="22023",
         )
     return GenerateOptions(max_tokens)
 
@@ -95,15 +97,37 @@ def check_materialize_options(
     order = option_values(given, values, context).get("order", "canonical")
     if order == "reuse":
         raise NotSupportedError(
-            "MATERIALIZE WITH (order = 'reuse') is not something that MemQL does yet"
+            "MATERIALIZE WITH (order = 'reuse') is not something that MemQL does yet",
+            position=_place_of("order", given, context),
+            statement=context.text,
         )
     if order != "canonical":
-        raise ProgrammingError(f"the option order is 'canonical' or 'reuse', found {order!r}")
+        raise ProgrammingError(
+            f"the option order is 'canonical' or 'reuse', found {order!r}",
+            position=_place_of("order", given, context),
+            statement=context.text,
+            code="22023",
+        )
 
 
-def _constant(
-    node: exp.Expr, name: str, values: Mapping[str, Any], context: StatementContext
+def _place_of(
+    name: str, given: Iterable[exp.Expr] | None, context: StatementContext
+) -> Position | None:
+    nodes = [option.this for option in given or () if option.this.name.lower() == name]
+    return position(context.text, nodes[0]) if nodes else None
+
+
+def constant_value(
+    node: exp.Expr, what: str, values: Mapping[str, Any], context: StatementContext
 ) -> Any:
+    """Return the value of a literal, a word or a parameter.
+
+    Args:
+        what: whose value it is, for the error.
+
+    Raises:
+        ProgrammingError: it is an expression.
+    """
     if isinstance(node, exp.Placeholder):
         return values[node.name]
     if isinstance(node, exp.Literal):
@@ -111,13 +135,18 @@ def _constant(
             return node.name
         return int(node.name) if node.is_int else float(node.name)
     if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
-        return -_constant(node.this, name, values, context)
+        return -constant_value(node.this, what, values, context)
     if isinstance(node, exp.Boolean):
         return bool(node.this)
-    if isinstance(node, exp.Column) and not node.table:
+    if isinstance(node, exp.Null):
+        return None
+    if isinstance(node, exp.Identifier | exp.Var) or (
+        isinstance(node, exp.Column) and not node.table
+    ):
         return node.name
     raise ProgrammingError(
-        f"the option {name} takes a literal, a word or a parameter",
+        f"{what} takes a literal, a word or a parameter",
         position=position(context.text, node),
         statement=context.text,
+        code="42601",
     )

@@ -3,74 +3,176 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlglot import exp
 
 from memql.engine.context import StatementContext
 from memql.engine.names import position, unknown
-from memql.errors import DataError, ProgrammingError
+from memql.errors import DataError, Position, ProgrammingError
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
+# The statement's own moment: a value and not a part of the text, so that a plan can be run again.
+NOW_PARAMETER = "memql_now"
 _POSITIONAL = "memql_p"
 
 
-def bind_parameters(
-    statement: exp.Expr, parameters: Parameters, context: StatementContext
-) -> dict[str, Any]:
-    """Name every placeholder of ``statement``, in place, and return the values by name.
+class Values(dict[str, Any]):
+    """A statement's values by parameter name; it notes which ones were looked at.
+
+    A plan for which the binder looked at a value (an option, say) holds for that value only.
+    """
+
+    def __init__(self, values: Mapping[str, Any], now: datetime) -> None:
+        super().__init__(values)
+        super().__setitem__(NOW_PARAMETER, now)
+        self.looked_at: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        self.looked_at[name] = value
+        return value
+
+    def of(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return some of the values, to run a plan with: this is no looking."""
+        return {name: super(Values, self).__getitem__(name) for name in names}
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The parameters of a statement, without values.
+
+    Args:
+        anonymous: how many ``?`` there are.
+        highest: the highest number of ``$1``, ``$2`` ...; 0 if there are none.
+        lowest: the lowest such number.
+        named: the names of ``$name`` in the order of the text, with their places.
+        numbered_only: whether all names are numbers.
+    """
+
+    anonymous: int
+    highest: int
+    lowest: int
+    named: tuple[tuple[str, Position | None], ...]
+    numbered_only: bool
+
+    def values(self, parameters: Parameters, context: StatementContext) -> dict[str, Any]:
+        """Return the values by name.
+
+        Args:
+            parameters: a sequence for ``?`` and ``$1``, a mapping for ``$name``.
+
+        Raises:
+            ProgrammingError: a value is missing or left over, or of the other style.
+            DataError: a text holds half of a character.
+        """
+        for value in parameters.values() if isinstance(parameters, Mapping) else parameters or ():
+            _check_text(value)
+        if isinstance(parameters, Mapping):
+            return self._named_values(parameters, context)
+        values = list(parameters or ())
+        if self.named and self.numbered_only:
+            return self._numbered_values(values)
+        if self.named:
+            names = ", ".join(sorted({name for name, _ in self.named}))
+            given = f"{len(values)} values without names were given" if values else "no value given"
+            raise ProgrammingError(
+                f"the statement has named parameters ({names}), but {given}",
+                hint="pass a dict",
+                code="42P02",
+            )
+        if len(values) != self.anonymous:
+            raise ProgrammingError(
+                f"the statement has {self.anonymous} parameters, {len(values)} values were given",
+                code="42P02",
+            )
+        return {f"{_POSITIONAL}{number}": value for number, value in enumerate(values, start=1)}
+
+    def _named_values(
+        self, parameters: Mapping[str, Any], context: StatementContext
+    ) -> dict[str, Any]:
+        if not all(isinstance(name, str) for name in parameters):
+            raise ProgrammingError("the names of parameters are texts", code="42P02")
+        if self.anonymous or self.highest:
+            raise ProgrammingError(
+                "the statement has ? parameters, but named values were given",
+                hint="pass a list or tuple",
+                code="42P02",
+            )
+        for name, place in self.named:
+            if name.lower().startswith("memql_"):
+                raise ProgrammingError(
+                    f"parameter names that start with memql_ are MemQL's own: ${name}",
+                    position=place,
+                    statement=context.text,
+                    code="42602",
+                )
+            if name not in parameters:
+                raise ProgrammingError(
+                    f"no value for the parameter ${name}",
+                    hint=f"given were {', '.join(sorted(parameters)) or 'none'}",
+                    position=place,
+                    statement=context.text,
+                    code="42P02",
+                )
+        names = [name for name, _ in self.named]
+        extra = sorted(set(parameters) - set(names))
+        if extra:
+            raise unknown("parameter", extra[0], names, context, None)
+        return {name: parameters[name] for name in names}
+
+    def _numbered_values(self, values: list[Any]) -> dict[str, Any]:
+        if self.highest != len(values) or self.lowest < 1:
+            raise ProgrammingError(
+                f"the statement has parameters up to ${self.highest}, "
+                f"{len(values)} values were given",
+                code="42P02",
+            )
+        return {
+            f"{_POSITIONAL}{name}": values[int(name) - 1]
+            for name in sorted({name for name, _ in self.named})
+        }
+
+
+def name_parameters(statement: exp.Expr, context: StatementContext) -> Signature:
+    """Name every placeholder of ``statement``, in place, and return what they ask for.
 
     Args:
         statement: the tree; ``?`` placeholders become ``$memql_p1``, ``$memql_p2`` ...
-        parameters: a sequence for ``?`` and ``$1``, a mapping for ``$name``.
 
     Raises:
-        ProgrammingError: a value is missing or left over, or the styles are mixed.
+        ProgrammingError: the styles are mixed.
     """
-    for value in parameters.values() if isinstance(parameters, Mapping) else parameters or ():
-        _check_text(value)
     placeholders = sorted(
         statement.find_all(exp.Placeholder), key=lambda node: int(node.meta["start"])
     )
     anonymous = [node for node in placeholders if not node.args.get("this")]
     named = [node for node in placeholders if node.args.get("this")]
-    numbered = [node for node in named if node.name.isdigit()]
+    numbered = [node for node in named if node.name.isascii() and node.name.isdigit()]
     if anonymous and named:
-        raise ProgrammingError("a statement takes either ? or $name parameters, not both")
-    if isinstance(parameters, Mapping):
-        if not all(isinstance(name, str) for name in parameters):
-            raise ProgrammingError("the names of parameters are texts")
-        if anonymous or numbered:
-            raise ProgrammingError(
-                "the statement has ? parameters, but named values were given",
-                hint="pass a list or tuple",
-            )
-        return _bind_named(named, parameters, context)
-    values = list(parameters or ())
-    if numbered and len(numbered) == len(named):
-        return _bind_numbered(numbered, values)
-    if named:
         raise ProgrammingError(
-            f"the statement has named parameters ({', '.join(sorted({n.name for n in named}))}), "
-            + (
-                f"but {len(values)} values without names were given" if values else "no value given"
-            ),
-            hint="pass a dict",
+            "a statement takes either ? or $name parameters, not both",
+            position=position(context.text, named[0]),
+            statement=context.text,
+            code="42P02",
         )
-    if len(values) != len(anonymous):
-        raise ProgrammingError(
-            f"the statement has {len(anonymous)} parameters, {len(values)} values were given"
-        )
+    numbers = [int(node.name) for node in numbered]
+    signature = Signature(
+        anonymous=len(anonymous),
+        highest=max(numbers, default=0),
+        lowest=min(numbers, default=0),
+        named=tuple((node.name, position(context.text, node)) for node in named),
+        numbered_only=len(numbered) == len(named),
+    )
     for number, node in enumerate(anonymous, start=1):
         node.set("this", f"{_POSITIONAL}{number}")
-    return {f"{_POSITIONAL}{number}": value for number, value in enumerate(values, start=1)}
-
-
-def used_parameters(tree: exp.Expr, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that a tree names: DuckDB refuses values that it does not need."""
-    names = {node.name for node in tree.find_all(exp.Placeholder)}
-    return {name: values[name] for name in sorted(names)}
+    if signature.numbered_only:
+        for node in numbered:
+            node.set("this", f"{_POSITIONAL}{int(node.name)}")
+    return signature
 
 
 def _check_text(value: Any) -> None:
@@ -81,7 +183,8 @@ def _check_text(value: Any) -> None:
         except UnicodeEncodeError as error:
             raise DataError(
                 f"a parameter holds half of a character (a lone surrogate) at place "
-                f"{error.start + 1} of {value[:40]!r}"
+                f"{error.start + 1} of {value[:40]!r}",
+                code="22021",
             ) from None
     elif isinstance(value, Mapping):
         for item in (*value.keys(), *value.values()):
@@ -89,37 +192,3 @@ def _check_text(value: Any) -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _check_text(item)
-
-
-def _bind_named(
-    named: Sequence[exp.Placeholder], parameters: Mapping[str, Any], context: StatementContext
-) -> dict[str, Any]:
-    for node in named:
-        if node.name.lower().startswith("memql_"):
-            raise ProgrammingError(
-                f"parameter names that start with memql_ are MemQL's own: ${node.name}"
-            )
-        if node.name not in parameters:
-            raise ProgrammingError(
-                f"no value for the parameter ${node.name}",
-                hint=f"given were {', '.join(sorted(parameters)) or 'none'}",
-                position=position(context.text, node),
-            )
-    extra = sorted(set(parameters) - {node.name for node in named})
-    if extra:
-        raise unknown("parameter", extra[0], [node.name for node in named], context, None)
-    return {node.name: parameters[node.name] for node in named}
-
-
-def _bind_numbered(numbered: Sequence[exp.Placeholder], values: list[Any]) -> dict[str, Any]:
-    highest = max(int(node.name) for node in numbered)
-    if highest != len(values) or any(int(node.name) < 1 for node in numbered):
-        raise ProgrammingError(
-            f"the statement has parameters up to ${highest}, {len(values)} values were given"
-        )
-    bound: dict[str, Any] = {}
-    for node in numbered:
-        number = int(node.name)
-        node.set("this", f"{_POSITIONAL}{number}")
-        bound[f"{_POSITIONAL}{number}"] = values[number - 1]
-    return bound

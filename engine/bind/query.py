@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.columns import check_columns, source_columns
+from memql.engine.bind.cuts import has_token_limit, take_cuts
 from memql.engine.bind.generate import (
     GenerateSplit,
     check_places,
@@ -22,6 +23,7 @@ from memql.engine.bind.lineage import (
     trace_query,
 )
 from memql.engine.bind.options import check_materialize_options
+from memql.engine.bind.parameters import Values
 from memql.engine.bind.shape import (
     MEMORIES,
     alias_of,
@@ -37,6 +39,7 @@ from memql.engine.bind.sources import (
     Views,
     add_policy,
 )
+from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
 from memql.engine.names import fold
 from memql.engine.plan import (
@@ -60,11 +63,13 @@ class QueryBinder:
         context: the statement.
         views: the views that its user may name.
         values: its parameters by name.
+        catalog: the tables of the schema memql that it may read, by name; a view reads none.
     """
 
     context: StatementContext
     views: Views
-    values: dict[str, Any]
+    values: Values
+    catalog: Mapping[str, CatalogTable] = field(default_factory=dict)
 
     def bind(self, tree: exp.Query | syntax.Materialize) -> Plan:
         """Return the plan of a query.
@@ -82,14 +87,44 @@ class QueryBinder:
             return self._bind_generate(query, self._target(tree, query))
         if isinstance(tree, syntax.Materialize):
             return self._bind_materialize(query, self._target(tree, query))
-        return Select(self.bind_relation(query))
+        return self._bind_select(query)
 
     def bind_relation(self, query: exp.Query) -> Relation:
         """Return a plain query with its names resolved and its policy added."""
+        return self._finished(self._resolved(query), lineage=False)
+
+    def _bind_select(self, query: exp.Query) -> Select:
+        resolved = self._resolved(query)
+        if has_token_limit(resolved):
+            # Where rows can be traced, their token ids are found in the catalog of segments.
+            traced = resolved.copy()
+            try:
+                trace_query(traced)
+                if not any(part.args.get("by_name") for part in traced.find_all(exp.SetOperation)):
+                    return Select(self._finished(traced, lineage=True), hidden=1)
+            except Untraceable:
+                pass  # the half-changed copy is left; tokens are counted from the text
+        return Select(self._finished(resolved, lineage=False))
+
+    def _resolved(self, query: exp.Query) -> exp.Query:
         query = query.copy()
         name_subqueries(query)
-        Sources(self.context, self.views).resolve(query)
-        return Relation(query, add_policy(query, self.context, lineage=False))
+        Sources(self.context, self.views, self.values, self.catalog).resolve(query)
+        return query
+
+    def _finished(
+        self, query: exp.Query, *, lineage: bool, unproven: str | None = None
+    ) -> Relation:
+        """Return a resolved query as a relation: limits in tokens taken out, the policy added."""
+
+        def finish(part: exp.Query) -> Relation:
+            return Relation(part, self._policy(part, lineage=lineage), unproven)
+
+        query, cuts = take_cuts(query, finish, self.context)
+        return Relation(query, self._policy(query, lineage=lineage), unproven, cuts)
+
+    def _policy(self, query: exp.Query, *, lineage: bool) -> str | None:
+        return add_policy(query, self.context, self.values, lineage=lineage)
 
     # -- targets ------------------------------------------------------------------------------
 
@@ -124,22 +159,20 @@ class QueryBinder:
 
     def _bind_materialize(self, query: exp.Query, target: Target) -> Plan:
         self._star_means_content(query)
-        resolved = query.copy()
-        Sources(self.context, self.views).resolve(resolved)
+        resolved = self._resolved(query)
         traced = resolved.copy()
         try:
             ordered = traced.args.get("order") is not None
             if isinstance(traced, exp.Select) and not ordered:
                 ordered = self._inherit_order(traced)
             trace_query(traced)
-            policy = add_policy(traced, self.context, lineage=True)
-            return Materialize(Relation(traced, policy), target, ordered)
+            return Materialize(self._finished(traced, lineage=True), target, ordered)
         except Untraceable as reason:
             ordered = resolved.args.get("order") is not None
             if isinstance(resolved, exp.Select) and not ordered:
                 ordered = self._inherit_order(resolved)
-            policy = add_policy(resolved, self.context, lineage=False)
-            return Materialize(Relation(resolved, policy, str(reason)), target, ordered)
+            relation = self._finished(resolved, lineage=False, unproven=str(reason))
+            return Materialize(relation, target, ordered)
 
     def _inherit_order(self, select: exp.Select) -> bool:
         grouped = any(select.args.get(key) for key in ("group", "distinct", "having"))
@@ -199,14 +232,14 @@ class QueryBinder:
         assert isinstance(query, exp.Select)  # check_places refused the others
         content = None
         if any(call.args.get("expression") is None for call in query.find_all(syntax.Generate)):
-            content = default_content(query, self.views)
+            content = default_content(query, self.views, self.context)
         columns = frozenset(
             fold(name)
             for source in select_sources(query)
             for name in source_columns(source, self.views) or ()
         )
-        resolved = query.copy()
-        Sources(self.context, self.views).resolve(resolved)
+        resolved = self._resolved(query)
+        assert isinstance(resolved, exp.Select)
         traced = resolved.copy()
         rank = order_of_source(traced)
         unproven: str | None = None
@@ -220,8 +253,8 @@ class QueryBinder:
         split = GenerateSplit(traced, lineage, self.context, self.values, content, rank, columns)
         select, finish, answer_columns = split.split()
         # The calls reach memories too, but through the same FROM.
-        policy = add_policy(select, self.context, lineage=lineage is not None)
-        answer = Answer(Relation(select, policy, unproven), tuple(split.calls), target)
+        relation = self._finished(select, lineage=lineage is not None, unproven=unproven)
+        answer = Answer(relation, tuple(split.calls), target)
         return Finish(answer, finish, answer_columns)
 
 

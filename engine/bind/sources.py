@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -10,7 +10,9 @@ from typing import Protocol
 import sqlglot
 from sqlglot import exp
 
+from memql.engine import syntax
 from memql.engine.bind.functions import check_query_nodes, check_table_function
+from memql.engine.bind.parameters import NOW_PARAMETER, Values
 from memql.engine.bind.shape import (
     MEMORIES,
     alias_of,
@@ -20,13 +22,18 @@ from memql.engine.bind.shape import (
     select_sources,
     visible_ctes,
 )
+from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import LINEAGE_COLUMN, VISIBLE_TABLE
+from memql.engine.unbuilt import not_yet
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
 
 MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
+
+# Views of views can double a statement with each step; what is larger would not be bound in time.
+MAX_EXPANDED_NODES = 100_000
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,16 @@ class Sources:
     Args:
         context: the statement.
         views: the views it may name.
+        values: its parameters by name.
+        catalog: the tables of the schema memql by name.
     """
 
     context: StatementContext
     views: Views
+    values: Values
+    catalog: Mapping[str, CatalogTable]
     _expanding: list[str] = field(default_factory=list, init=False)
+    _nodes: int = field(default=0, init=False)
 
     def resolve(self, query: exp.Query) -> None:
         """Replace, in place, each table of ``query`` by what this user may read.
@@ -86,6 +98,9 @@ class Sources:
             check_table_function(table, self.context)
             return
         name = table.name
+        if fold(table.db) == SCHEMA and not table.catalog:
+            self._read_catalog(table)
+            return
         if table.db or table.catalog:
             qualified = ".".join(part.name for part in table.parts)
             raise unknown("table", qualified, self._known(table), self.context, table)
@@ -108,26 +123,65 @@ class Sources:
             raise unknown("table", name, self._known(table), self.context, table)
         self._expand(table, view)
 
+    def _read_catalog(self, table: exp.Table) -> None:
+        """Replace a table of the schema memql by its rows as they are now."""
+        name = fold(table.name)
+        if name in UNBUILT_TABLES:
+            raise not_yet(f"{SCHEMA}.{name}")
+        if self._expanding or not self.catalog:
+            raise NotSupportedError(
+                f"a view cannot read {SCHEMA}.{name}: it would read what tells about itself",
+                position=position(self.context.text, table),
+                statement=self.context.text,
+            )
+        found = self.catalog.get(name)
+        if found is None:
+            known = [f"{SCHEMA}.{one}" for one in self.catalog]
+            raise unknown("table", f"{SCHEMA}.{table.name}", known, self.context, table)
+        # The rows become a part of the plan, which holds for this moment only.
+        assert self.values[NOW_PARAMETER]
+        _put_query(table, as_query(found))
+
     def _expand(self, table: exp.Table, view: ViewDefinition) -> None:
         if view.name in self._expanding:
             chain = " -> ".join([*self._expanding, view.name])
-            raise ProgrammingError(f"the view {view.name} reads itself: {chain}")
+            raise ProgrammingError(
+                f"the view {view.name} reads itself: {chain}",
+                position=position(self.context.text, table),
+                statement=self.context.text,
+                code="42P17",
+            )
         query = view.query.copy()
+        self._nodes += sum(1 for _ in query.walk())
+        if self._nodes > MAX_EXPANDED_NODES:
+            raise ProgrammingError(
+                f"the statement with its views has more than {MAX_EXPANDED_NODES:,} parts",
+                hint="let views read fewer views, or each only once",
+                code="54001",
+            )
+        for limit in query.find_all(syntax.TokenLimit):
+            if view.model is not None and limit.args.get("model") is None:
+                limit.set("model", view.model)
         name_subqueries(query)
         self._expanding.append(view.name)
         self.resolve(query)
         self._expanding.pop()
-        alias = table.args.get("alias") or exp.TableAlias(
-            this=exp.to_identifier(table.name, quoted=True)
-        )
-        subquery = exp.Subquery(this=query, alias=alias.copy())
-        for key in ("joins", "laterals", "pivots", "sample"):
-            if table.args.get(key):
-                subquery.set(key, table.args[key])
-        table.replace(subquery)
+        _put_query(table, query)
 
     def _known(self, table: exp.Table) -> list[str]:
         return [MEMORIES, *self.views.names(), *sorted(visible_ctes(table))]
+
+
+def _put_query(table: exp.Table, query: exp.Query) -> None:
+    """Replace, in place, a table by a query of its name."""
+    alias = table.args.get("alias") or exp.TableAlias(
+        this=exp.to_identifier(table.name, quoted=True)
+    )
+    subquery = exp.Subquery(this=query, alias=alias.copy())
+    for key in ("joins", "laterals", "pivots", "sample"):
+        if table.args.get(key):
+            subquery.set(key, table.args[key])
+    table.replace(subquery)
 
 
 def _order_limits(query: exp.Query, owner: str) -> None:
@@ -154,7 +208,9 @@ def _order_limits(query: exp.Query, owner: str) -> None:
         select.set("order", exp.Order(expressions=keys))
 
 
-def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) -> str | None:
+def add_policy(
+    query: exp.Query, context: StatementContext, values: Values, *, lineage: bool
+) -> str | None:
     """Put, in place, what the user may see in front of ``query``; say it in words.
 
     A query that does not reach memories is left as it is, and None is returned.
@@ -166,8 +222,10 @@ def add_policy(query: exp.Query, context: StatementContext, *, lineage: bool) ->
     if not any(table.name == VISIBLE_TABLE for table in query.find_all(exp.Table)):
         return None
     policy = _policy_query(lineage).copy()
-    # Literals, not parameters: DuckDB takes no parameters in some statements (PIVOT).
-    now = exp.cast(exp.Literal.string(context.now.isoformat()), "timestamptz")
+    now: exp.Expr = exp.Placeholder(this=NOW_PARAMETER)
+    if query.find(exp.Pivot):
+        # DuckDB takes no parameters in a PIVOT; with a literal the plan holds for this moment.
+        now = exp.cast(exp.Literal.string(values[NOW_PARAMETER].isoformat()), "timestamptz")
     after = policy.find(exp.GT)
     assert after is not None
     after.set("expression", now)

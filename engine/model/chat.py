@@ -60,6 +60,7 @@ def split_chat_template(
             "exactly once",
             hint="""give a template of your own: WITH (template = '{"head": "...", """
             """"segment": "- {row}\\n", "tail": "{question}"}')""",
+            code="22023",
         )
     return Template(head=head, segment=PLAIN.segment, tail=before + "{question}" + after)
 
@@ -97,4 +98,5 @@ def _render(
         raise ProgrammingError(
             f"the chat template of the model in {where} does not run: {error}",
             hint="give a template of your own: WITH (template = '...')",
+            code="22023",
         ) from error

@@ -41,6 +41,7 @@ def find_folder(source: str, revision: str | None) -> Path:
         f"the model folder {source!r} {found}",
         hint="name a folder with config.json, *.safetensors and tokenizer.json, "
         "a hub id 'owner/name', or 'tiny'",
+        code="58P01",
     )
 
 
@@ -65,6 +66,7 @@ def _hub_folder(source: str, revision: str | None) -> Path:
             f"{source!r} is no folder here, and as a hub id{at} it is neither on this machine "
             f"nor can it be fetched: {reason}",
             hint="check the spelling, fetch it where there is a network, or name a local folder",
+            code="58P01",
         ) from error
 
 
@@ -101,12 +103,14 @@ def check_files(folder: Path) -> tuple[Path, ...]:
         raise ProgrammingError(
             f"{folder} is not a model's folder: it has no config.json",
             hint="name a folder that transformers' save_pretrained made",
+            code="58P01",
         )
     weights = _weight_files(folder)
     if not (folder / "tokenizer.json").is_file():
         raise ProgrammingError(
             f"the model in {folder} has no tokenizer.json",
             hint="load its tokenizer with transformers' AutoTokenizer and save_pretrained it there",
+            code="58P01",
         )
     return weights
 
@@ -126,6 +130,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
                 f"the model in {folder} is not complete: {_INDEX} names "
                 f"{', '.join(missing) or 'no file'}",
                 hint="fetch the model again",
+                code="58P01",
             )
         return (folder / _INDEX, *(folder / shard for shard in shards))
     others = sorted(
@@ -141,6 +146,7 @@ def _weight_files(folder: Path) -> tuple[Path, ...]:
     raise ProgrammingError(
         f"the model in {folder} has no weights: neither {_WEIGHTS} nor {_INDEX}",
         hint="name a folder that transformers' save_pretrained made",
+        code="58P01",
     )
 
 
@@ -154,12 +160,15 @@ def read_json(path: Path) -> dict[str, object]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ProgrammingError(
-            f"{path} is not JSON: {error}", hint="fetch or save the model again"
+            f"{path} is not JSON: {error}",
+            hint="fetch or save the model again",
+            code="22032",
         ) from error
     if not isinstance(value, dict):
         raise ProgrammingError(
             f"{path} is not a JSON object but a {type(value).__name__}",
             hint="fetch or save the model again",
+            code="22032",
         )
     return value
 

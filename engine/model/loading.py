@@ -121,6 +121,7 @@ def _check_device(spec: ModelSpec) -> None:
         raise OperationalError(
             f"model {spec.name} wants device {spec.device!r}, this machine has {there} of {kind}",
             hint="create the model WITH (device = 'cpu')",
+            code="22023",
         )
 
 

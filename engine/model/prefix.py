@@ -183,6 +183,7 @@ class Prefix:
             raise OperationalError(
                 f"stored keys and values are {dtype}, this model's are {ours}",
                 hint="refresh the view, or drop the activation: it is built again from text",
+                code="XX001",
             )
         count = 0
         for key_bytes, value_bytes in layers:
@@ -199,6 +200,7 @@ class Prefix:
             raise OperationalError(
                 f"a stored node has {count} layers, this model {len(self._shapes)}",
                 hint="drop the activation: it is built again from text",
+                code="XX001",
             )
         self._cut(stop)
 
@@ -262,6 +264,7 @@ def _fill(target: torch.Tensor, stored: memoryview, header_tokens: int, where: s
             f"{where} of a stored node are {stored.nbytes} bytes where {heads} heads of "
             f"{header_tokens} tokens of {token_bytes} bytes make {expected_bytes}",
             hint="drop the activation: it is built again from text",
+            code="XX001",
         )
     source = np.frombuffer(stored, dtype=np.uint8).reshape(heads, header_tokens, token_bytes)
     if target.device.type == "cpu":

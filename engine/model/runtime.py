@@ -85,6 +85,7 @@ class Runtime:
                 f"memories, question and answer need {capacity_tokens} tokens, the context of "
                 f"model {self.spec.name} is {self.spec.context_tokens}",
                 hint="select fewer memories, or ask for a shorter answer (max_tokens)",
+                code="54000",
             )
         return Prefix(
             self.shapes, self.model.config, capacity_tokens, self.model.dtype, self.model.device
@@ -165,7 +166,9 @@ class Runtime:
         """
         if max_tokens < 1:
             raise ProgrammingError(
-                f"max_tokens is {max_tokens}", hint="ask for an answer of at least 1 token"
+                f"max_tokens is {max_tokens}",
+                hint="ask for an answer of at least 1 token",
+                code="22023",
             )
         self._check_asked(ids)
         # The last token of an answer is never fed back.

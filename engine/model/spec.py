@@ -168,6 +168,7 @@ def _check_options(name: str, options: Mapping[str, object]) -> dict[str, str]:
             raise ProgrammingError(
                 f"model {name} has no option {option!r}",
                 hint=f"did you mean {near[0]!r}?" if near else f"options: {', '.join(OPTIONS)}",
+                code="42704",
             )
         if option == "template":
             continue
@@ -175,6 +176,7 @@ def _check_options(name: str, options: Mapping[str, object]) -> dict[str, str]:
             raise ProgrammingError(
                 f"option {option!r} of model {name} is {value!r}, not a text",
                 hint=f"write {option} = '...'",
+                code="22023",
             )
         chosen[option] = value
     task = chosen.get("task", "generate")
@@ -186,11 +188,13 @@ def _check_options(name: str, options: Mapping[str, object]) -> dict[str, str]:
         raise ProgrammingError(
             f"model {name}: dtype {chosen['dtype']!r} is not known",
             hint=f"dtype is one of {', '.join(DTYPE_BYTES)}",
+            code="22023",
         )
     if "device" in chosen and not _DEVICE.fullmatch(chosen["device"]):
         raise ProgrammingError(
             f"model {name}: device {chosen['device']!r} is not known",
             hint="device is one of cpu, cuda, cuda:0, mps",
+            code="22023",
         )
     return chosen
 
@@ -258,6 +262,7 @@ def _given_template(given: object) -> Template:
             raise ProgrammingError(
                 f"the model's template is not JSON: {error}",
                 hint="""template = '{"head": "...", "segment": "{row}", "tail": "{question}"}'""",
+                code="22032",
             ) from error
     fields = ("head", "segment", "tail")
     parts = dict(given) if isinstance(given, Mapping) else {}
@@ -268,6 +273,7 @@ def _given_template(given: object) -> Template:
             "the model's template must have the texts head, segment and tail; "
             + (f"{wrong[0]!r} is none of them" if wrong else f"{lacking[0]!r} is no text"),
             hint="""template = '{"head": "...", "segment": "{row}", "tail": "{question}"}'""",
+            code="22023",
         )
     for field, place in (("segment", "{row}"), ("tail", "{question}")):
         if parts[field].count(place) != 1:
@@ -275,5 +281,6 @@ def _given_template(given: object) -> Template:
                 f"the {field} of the model's template has {place} "
                 f"{parts[field].count(place)} times: {parts[field]!r}",
                 hint=f"write {place} once, where it belongs",
+                code="22023",
             )
     return Template(parts["head"], parts["segment"], parts["tail"])

@@ -70,6 +70,7 @@ class Tokens:
                 raise DataError(
                     f"the tokenizer of model {self._spec.name} has no token for {text!r}",
                     hint="give the model a template whose segment has words around {row}",
+                    code="22021",
                 )
         return segments
 
@@ -124,6 +125,7 @@ class Tokens:
             raise DataError(
                 f"model {self._spec.name} has no way to write {text[start:end]!r} as plain text",
                 hint="leave the character out of memories and questions for this model",
+                code="22021",
             )
         middle = (start + end) // 2
         return self._encode(text[:middle]) + self._encode(text[middle:])

@@ -138,6 +138,7 @@ def _read_tokenizer(path: Path, digest: bytes) -> _Read:
         raise ProgrammingError(
             f"{path} is not a tokenizer: it has no model",
             hint="save the tokenizer again with transformers' save_pretrained",
+            code="22023",
         )
     added = content.get("added_tokens")
     entries = [entry for entry in added if isinstance(entry, Mapping)] if added else []  # type: ignore[attr-defined]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,12 @@ from memql.engine.bind.changes import ChangePlan, DeletePlan, InsertPlan, Update
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
 from memql.engine.names import quote
-from memql.engine.result import Result, arrow_of, columns_of
-from memql.engine.run.relation import print_sql, to_arrow, translate
+from memql.engine.printing import print_sql
+from memql.engine.result import Result, arrow_of, columns_of, rescanned
+from memql.engine.run.executor import Executor
+from memql.engine.run.relation import translate
 from memql.errors import DataError, IntegrityError, ProgrammingError
 from memql.storage import memories
-from memql.storage.store import Store
 from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -36,15 +36,21 @@ class ChangeRunner:
     """Runs the changes of one statement.
 
     Args:
-        cursor: the cursor of ``transaction``.
-        values: the statement's parameters by name.
+        executor: runs the query for what to write, on the cursor of ``transaction``.
     """
 
-    store: Store
-    cursor: duckdb.DuckDBPyConnection
+    executor: Executor
     transaction: Transaction
-    context: StatementContext
-    values: Mapping[str, Any]
+
+    @property
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """The cursor of the transaction."""
+        return self.executor.cursor
+
+    @property
+    def context(self) -> StatementContext:
+        """The statement."""
+        return self.executor.context
 
     def run(self, plan: ChangePlan) -> Result:
         """Run a change; the result has the RETURNING rows, if any, and the row count.
@@ -55,7 +61,7 @@ class ChangeRunner:
             ProgrammingError: the user may not write for that owner.
             OperationalError: another transaction changed the same rows.
         """
-        table = to_arrow(plan.relation.query, self.cursor, self.values, self.context)
+        table = self.executor.table(plan.relation, None, write=False)
         try:
             if isinstance(plan, InsertPlan):
                 ids = self._insert(plan, table)
@@ -78,6 +84,7 @@ class ChangeRunner:
             raise ProgrammingError(
                 "only the administrator may choose the id of a memory",
                 hint="leave the column id out; RETURNING id tells it",
+                code="42501",
             )
         self._check_values(table, plan.columns)
         ids = pa.array([str(one) for one in memories.new_ids(count)], pa.string())
@@ -111,10 +118,10 @@ class ChangeRunner:
         self._check_values(renamed, plan.columns)
         for name in ("owner", "created_at", "hold"):
             if name in plan.columns and renamed.column(name).null_count:
-                raise IntegrityError(f"the column {name} of a memory cannot be NULL")
+                raise IntegrityError(f"the column {name} of a memory cannot be NULL", code="23502")
         return self._set(renamed, {name: f"_memql_new.{quote(name)}" for name in plan.columns})
 
-    def _set(self, table: pa.Table, assignments: Mapping[str, str]) -> pa.Array:
+    def _set(self, table: pa.Table, assignments: dict[str, str]) -> pa.Array:
         if table.num_rows:
             self.cursor.register("_memql_new", table)
             sets = ", ".join(f"{quote(name)} = {value}" for name, value in assignments.items())
@@ -141,17 +148,20 @@ class ChangeRunner:
                 continue
             if name == "content" and table.column(name).null_count:
                 row = _first(pc.is_null(table.column(name)))
-                raise IntegrityError(f"the content of a memory cannot be NULL (row {row})")
+                raise IntegrityError(
+                    f"the content of a memory cannot be NULL (row {row})", code="23502"
+                )
         if "owner" in columns:
             owners = set(pc.unique(table.column("owner")).to_pylist()) - {None}
             if "" in owners:
-                raise DataError("the owner of a memory cannot be empty")
+                raise DataError("the owner of a memory cannot be empty", code="22023")
             others = owners - {self.context.owner}
             if others and self.context.user is not None:
                 raise ProgrammingError(
                     f"the user {self.context.user} may not write memories of "
                     + ", ".join(sorted(others)),
                     hint="leave the column owner out: it is the user",
+                    code="42501",
                 )
         for name in ("created_at", "valid_from", "valid_to", "expires_at"):
             if name in columns:
@@ -160,7 +170,8 @@ class ChangeRunner:
                 outside = pc.fill_null(pc.or_(early, pc.greater(micros, LATEST_MICROS)), False)
                 if pc.any(outside).as_py():
                     raise DataError(
-                        f"{name} is a time of the years 1 to 9999 (row {_first(outside)})"
+                        f"{name} is a time of the years 1 to 9999 (row {_first(outside)})",
+                        code="22008",
                     )
         for name in ("importance", "trust"):
             if name not in columns:
@@ -172,7 +183,9 @@ class ChangeRunner:
             if not pc.all(good).as_py():
                 row = _first(pc.invert(good))
                 value = column[row - 1].as_py()
-                raise DataError(f"{name} is a number from 0 to 1, found {value} (row {row})")
+                raise DataError(
+                    f"{name} is a number from 0 to 1, found {value} (row {row})", code="22003"
+                )
 
     def _returned(self, returning: exp.Select | None, ids: pa.Array, count: int) -> Result:
         if returning is None:
@@ -190,20 +203,10 @@ class ChangeRunner:
             query = query.order_by("id", copy=False)
             running = self.cursor.execute(print_sql(query))
             columns = columns_of(running)
-            rows = rescanned(self.store, arrow_of(running), columns)
+            rows = rescanned(self.executor.store, arrow_of(running), columns)
         finally:
             self._forget("_memql_ids")
         return Result(columns, rowcount=count, rows=rows)
-
-
-def rescanned(store: Store, table: pa.Table, columns: tuple[Any, ...]) -> duckdb.DuckDBPyConnection:
-    """Return a cursor of its own with the rows of ``table`` in their DuckDB types."""
-    rows = store.cursor()
-    rows.register("_memql_rows", table.rename_columns([f"c{i}" for i in range(len(columns))]))
-    casts = ", ".join(
-        f"CAST(c{i} AS {column.type}) AS {quote(column.name)}" for i, column in enumerate(columns)
-    )
-    return rows.execute(f"SELECT {casts} FROM _memql_rows")
 
 
 def _repeat(value: pa.Scalar, count: int) -> pa.Array:

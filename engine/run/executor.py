@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from sqlglot import exp
 
+from memql.engine.bind.parameters import Values
 from memql.engine.context import StatementContext
 from memql.engine.models import Models
-from memql.engine.plan import ANSWERS_TABLE, Answer, Finish, Materialize, Plan, Select
-from memql.engine.result import Column, Result, columns_of
+from memql.engine.plan import (
+    ANSWERS_TABLE,
+    Answer,
+    Finish,
+    GenerateCall,
+    Materialize,
+    Plan,
+    Relation,
+    Select,
+)
+from memql.engine.result import Column, Result, columns_of, rescanned
 from memql.engine.reuse import Brought, bring, keep
+from memql.engine.run.cut import Cutter, CutTrace, whole_number
 from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, rows_of_table
-from memql.engine.run.relation import run_relation, to_arrow
+from memql.engine.run.relation import run_printed, to_arrow
 from memql.engine.segments import Segments
 from memql.errors import OperationalError
 from memql.storage.store import Store
@@ -103,6 +113,7 @@ class Trace:
     relation_rows: int = 0
     relation_seconds: float = 0.0
     prompts: list[PromptTrace] = field(default_factory=list)
+    cuts: dict[str, CutTrace] = field(default_factory=dict)
     spec: ModelSpec | None = None
 
 
@@ -111,25 +122,24 @@ class Executor:
     """Runs the plans of one statement.
 
     Args:
-        cursor: the cursor of the statement's transaction.
+        cursor: the cursor of the statement's transaction, or one of its own.
+        in_transaction: whether a transaction is open on it.
         values: the statement's parameters by name.
     """
 
     store: Store
     cursor: duckdb.DuckDBPyConnection
+    in_transaction: bool
     models: Models
     segments: Segments
     context: StatementContext
-    values: Mapping[str, Any]
+    values: Values
     trace: Trace = field(default_factory=Trace)
 
     def run(self, plan: Plan) -> Result:
         """Run a plan."""
         if isinstance(plan, Select):
-            started = time.perf_counter()
-            rows = run_relation(plan.input.query, self.cursor, self.values, self.context)
-            self.trace.relation_seconds = time.perf_counter() - started
-            return Result(columns_of(rows), rows=rows)
+            return self._select(plan)
         if isinstance(plan, Materialize):
             return self._materialize_result(self.materialize(plan))
         return self._finish(plan)
@@ -137,10 +147,7 @@ class Executor:
     def prepare(self, plan: Plan) -> None:
         """Run a plan as far as EXPLAIN does: the relation and the token counts, never a model."""
         if isinstance(plan, Select):
-            started = time.perf_counter()
-            table = to_arrow(plan.input.query, self.cursor, self.values, self.context)
-            self.trace.relation_rows = table.num_rows
-            self.trace.relation_seconds = time.perf_counter() - started
+            self.trace.relation_rows = self.table(plan.input, None, write=False).num_rows
         elif isinstance(plan, Materialize):
             prepared = self._prepare_materialize(plan, write=False)
             if prepared is not None:
@@ -149,6 +156,49 @@ class Executor:
             for _, prepared in self._prepare_answers(plan.input, write=False)[1]:
                 if prepared is not None:
                     self.trace.prompts.append(PromptTrace(prepared))
+
+    # -- the relational part ------------------------------------------------------------------
+
+    def table(self, relation: Relation, model: str | None, *, write: bool) -> pa.Table:
+        """Return all rows of a relation.
+
+        Args:
+            model: whose tokens its limits in tokens count; None for the connection's.
+            write: whether token ids that are new may be kept.
+        """
+        started = time.perf_counter()
+        if relation.cuts:
+            table = self._cutter(write=write).table(relation, model)[0]
+        else:
+            table = to_arrow(relation.printed, self.cursor, self.values, self.context)
+        self.trace.relation_seconds = time.perf_counter() - started
+        return table
+
+    def _select(self, plan: Select) -> Result:
+        started = time.perf_counter()
+        if plan.input.cuts:
+            table, columns = self._cutter(write=True).table(plan.input, None)
+            shown = columns[: len(columns) - plan.hidden]
+            rows = rescanned(self.store, table.select(range(len(shown))), shown)
+        else:
+            # Rows wait in DuckDB until they are fetched.
+            rows = run_printed(plan.input.printed, self.cursor, self.values, self.context)
+            shown = columns_of(rows)
+        self.trace.relation_seconds = time.perf_counter() - started
+        return Result(shown, rows=rows)
+
+    def _cutter(self, *, write: bool) -> Cutter:
+        return Cutter(
+            self.store,
+            self.cursor,
+            self.in_transaction,
+            self.models,
+            self.segments,
+            self.context,
+            self.values,
+            self.trace.cuts,
+            write,
+        )
 
     # -- materialize --------------------------------------------------------------------------
 
@@ -190,11 +240,9 @@ class Executor:
         )
 
     def _prepare_materialize(self, plan: Materialize, *, write: bool) -> Prepared | None:
-        started = time.perf_counter()
-        table = to_arrow(plan.input.query, self.cursor, self.values, self.context)
+        table = self.table(plan.input, plan.target.model, write=write)
         rows = rows_of_table(table, self.store.cursor())
         self.trace.relation_rows = len(rows)
-        self.trace.relation_seconds = time.perf_counter() - started
         spec = self._spec(plan)
         if not rows:
             return None
@@ -246,15 +294,13 @@ class Executor:
 
         A group without rows, or without a question, has no prompt.
         """
-        query = answers_query(plan)
-        started = time.perf_counter()
-        table = to_arrow(query, self.cursor, self.values, self.context)
-        self.trace.relation_seconds = time.perf_counter() - started
+        limits = [self._limits(call) for call in plan.calls]
+        table = self.table(plan.groups, plan.target.model, write=write)
         groups = table.select(range(table.num_columns - 2 * len(plan.calls)))
         spec = self._spec(plan)
         preparer = self._preparer(plan, spec, write=write)
         prepared: list[tuple[str, Prepared | None]] = []
-        for call in plan.calls:
+        for call, (limit_rows, limit_tokens) in zip(plan.calls, limits, strict=True):
             questions = table.column(f"{call.column}_q").to_pylist()
             lists = table.column(f"{call.column}_r").to_pylist()
             for question, items in zip(questions, lists, strict=True):
@@ -263,9 +309,23 @@ class Executor:
                 # As for any aggregate: no rows, or no question, give NULL.
                 one = None
                 if rows and question is not None:
-                    one = preparer.prepare(rows, call.ordered, str(question), call.max_tokens)
+                    one = preparer.prepare(
+                        rows, call.ordered, str(question), call.max_tokens, limit_rows, limit_tokens
+                    )
+                if one is not None and not one.prompt.segments:
+                    one = None  # the LIMIT left no row
                 prepared.append((call.column, one))
         return groups, prepared
+
+    def _limits(self, call: GenerateCall) -> tuple[int | None, int | None]:
+        def number(node: exp.Expr | None) -> int | None:
+            if node is None:
+                return None
+            return whole_number(
+                node, "LIMIT inside generate", self.cursor, self.values, self.context
+            )
+
+        return number(call.limit_rows), number(call.limit_tokens)
 
     def _finish(self, plan: Finish) -> Result:
         import pyarrow as pa
@@ -281,18 +341,16 @@ class Executor:
             texts = [None if number is None else answered[number].text for number in numbers]
             table = table.append_column(column, pa.array(texts, pa.string()))
             table = table.append_column(f"{column}_n", pa.array(numbers, pa.int64()))
-        query = plan.query.copy()
-        width = len(query.expressions)
-        objects = {}
-        if not query.args.get("distinct"):
-            for output, answer_column in enumerate(plan.answer_columns):
-                if answer_column is not None:
-                    objects[output] = (len(query.expressions), answered)
-                    hidden = exp.column(f"{answer_column}_n", quoted=True)
-                    query.append("expressions", exp.alias_(hidden, f"_memql_n{output}"))
+        width = len(plan.query.expressions)
+        shown_answers = [i for i, name in enumerate(plan.answer_columns) if name is not None]
+        if plan.query.args.get("distinct"):
+            shown_answers = []
+        objects = {
+            output: (width + number, answered) for number, output in enumerate(shown_answers)
+        }
         rows = self.store.cursor()
         rows.register(ANSWERS_TABLE, table)
-        run_relation(query, rows, self.values, self.context)
+        run_printed(plan.shown, rows, self.values, self.context)
         shown: tuple[Column, ...] = columns_of(rows)[:width]
         return Result(shown, rows=rows, objects=objects)
 
@@ -381,15 +439,6 @@ class Executor:
             plan.input.unproven,
             write,
         )
-
-
-def answers_query(plan: Answer) -> exp.Query:
-    """Return what DuckDB runs for the calls of a plan: groups, then question and rows of each."""
-    query = plan.input.query.copy()
-    for call in plan.calls:
-        query.append("expressions", exp.alias_(call.question.copy(), f"{call.column}_q"))
-        query.append("expressions", exp.alias_(call.rows.copy(), f"{call.column}_r"))
-    return query
 
 
 MATERIALIZE_COLUMNS: tuple[tuple[str, str], ...] = (

@@ -9,9 +9,18 @@ from typing import Any
 
 from sqlglot import exp
 
-from memql.engine.plan import VISIBLE_TABLE, Answer, Finish, Materialize, Plan, Relation, Select
-from memql.engine.run.executor import PromptTrace, Trace, answers_query
-from memql.engine.run.relation import print_sql
+from memql.engine.plan import (
+    VISIBLE_TABLE,
+    Answer,
+    Cut,
+    Finish,
+    Materialize,
+    Plan,
+    Relation,
+    Select,
+)
+from memql.engine.printing import print_sql
+from memql.engine.run.executor import PromptTrace, Trace
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ def explain_plan(plan: Plan, fired: Sequence[str], trace: Trace, *, analyzed: bo
     rules = {"rules": list(fired)} if fired else {}
     if isinstance(plan, Select):
         operator = _relation(plan.input, trace)
-        return Operator(operator.name, {**operator.details, **rules}, operator.costs)
+        return replace(operator, details={**operator.details, **rules})
     if isinstance(plan, Materialize):
         return Operator(
             "Materialize",
@@ -52,7 +61,7 @@ def explain_plan(plan: Plan, fired: Sequence[str], trace: Trace, *, analyzed: bo
 
 def _finish(plan: Finish, rules: dict[str, Any], trace: Trace, analyzed: bool) -> Operator:
     answer: Answer = plan.input
-    relation = replace(answer.input, query=answers_query(answer))
+    relation = answer.groups
     generate = Operator(
         "Generate",
         {
@@ -80,7 +89,20 @@ def _relation(relation: Relation, trace: Trace) -> Operator:
     details["sql"] = shown_sql(relation.query)
     if relation.unproven is not None:
         details["lineage"] = f"not proven ({relation.unproven}): used, not stored"
-    return Operator("Relation", details, {"seconds": trace.relation_seconds})
+    cuts = tuple(_cut(cut, trace) for cut in relation.cuts)
+    return Operator("Relation", details, {"seconds": trace.relation_seconds}, cuts)
+
+
+def _cut(cut: Cut, trace: Trace) -> Operator:
+    details: dict[str, Any] = {"table": cut.table}
+    done = trace.cuts.get(cut.table)
+    if done is not None:  # not for a change, of which nothing runs
+        details |= {"limit": done.limit, "rows": done.rows}
+        details |= {"tokens": done.tokens, "model": done.model}
+    if cut.input.policy is not None:
+        details["policy"] = cut.input.policy
+    details["sql"] = shown_sql(cut.input.query)
+    return Operator("TokenLimit", details)
 
 
 def shown_sql(query: exp.Query) -> str:
@@ -143,6 +165,24 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
 def _excerpt(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else line[:57] + "..."
+
+
+def explain_change(verb: str, relation: Relation) -> Operator:
+    """Return the plan of an INSERT, UPDATE or DELETE: the query whose rows would be written."""
+    details = {"policy": relation.policy} if relation.policy else {}
+    cuts = tuple(_cut(cut, Trace()) for cut in relation.cuts)
+    details["rows from"] = shown_sql(relation.query)
+    return Operator(verb.capitalize(), details, inputs=cuts)
+
+
+def explained(operator: Operator, form: str, *, costs: bool) -> list[str]:
+    """Return an explained plan as lines of text, or one JSON document.
+
+    Args:
+        form: TEXT or JSON.
+        costs: whether times and sizes are shown.
+    """
+    return [as_json(operator, costs=costs)] if form == "JSON" else as_text(operator, costs=costs)
 
 
 def as_text(operator: Operator, *, costs: bool) -> list[str]:

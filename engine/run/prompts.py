@@ -54,7 +54,13 @@ class Preparer:
     write: bool
 
     def prepare(
-        self, rows: Sequence[Row], ordered: bool, question: str | None, max_tokens: int
+        self,
+        rows: Sequence[Row],
+        ordered: bool,
+        question: str | None,
+        max_tokens: int,
+        limit_rows: int | None = None,
+        limit_tokens: int | None = None,
     ) -> Prepared:
         """Return the prompt of rows with its form.
 
@@ -63,12 +69,18 @@ class Preparer:
             ordered: whether they stand in the user's order.
             question: what is asked, or None.
             max_tokens: the longest answer, 0 without a question.
+            limit_rows: how many rows at most, or None.
+            limit_tokens: tokens of their segments at most, or None.
 
         Raises:
             DataError: prompt and answer do not fit the model's context.
         """
         if not ordered:
             rows = canonical_order(rows, self.context.owner)
+        rows = rows[:limit_rows]
+        if limit_tokens is not None:
+            fitting, _ = self.segments.leading(rows, self.spec, limit_tokens, write=self.write)
+            rows = rows[:fitting]
         prompt = self.segments.prompt(rows, self.spec, self.context.owner, write=self.write)
         tail: list[int] = []
         if question is not None:
@@ -96,6 +108,7 @@ class Preparer:
             f"{self.spec.context_tokens:,} tokens",
             hint="select fewer rows: a narrower WHERE, or FROM (SELECT content FROM memories "
             "... LIMIT n)",
+            code="54000",
         )
 
 
@@ -105,23 +118,42 @@ def rows_of_group(items: Sequence[dict[str, Any]] | None) -> list[Row]:
 
 
 def rows_of_table(table: pa.Table, scratch: duckdb.DuckDBPyConnection) -> list[Row]:
-    """Return the rows of a materialized relation, each rendered as its value or values.
-
-    One column is shown as its value; several as ``name: value; ...``. NULLs are left out, and so
-    is a row of NULLs only.
+    """Return the rows of a materialized relation, each rendered; rows without text are left out.
 
     Args:
         table: the relation's rows; the column of lineage is not shown.
         scratch: a cursor for turning values into text as DuckDB does.
     """
+    names = table.column_names
+    # By number: names may repeat, and UNION BY NAME puts the lineage between them.
+    numbers = [i for i, name in enumerate(names) if name != LINEAGE_COLUMN]
+    rows = rendered_rows(table, names, numbers, scratch)
+    return [row for row in rows if row is not None]
+
+
+def rendered_rows(
+    table: pa.Table,
+    all_names: Sequence[str],
+    numbers: Sequence[int],
+    scratch: duckdb.DuckDBPyConnection,
+) -> list[Row | None]:
+    """Return each row as its value or values.
+
+    One column is shown as its value; several as ``name: value; ...``. NULLs are left out; a row
+    of NULLs only has no text and is None.
+
+    Args:
+        table: rows.
+        all_names: the names of its columns.
+        numbers: the columns to show.
+        scratch: a cursor for turning values into text as DuckDB does.
+    """
     import pyarrow as pa
 
-    # By number: names may repeat, and UNION BY NAME puts the lineage between them.
-    numbers = [i for i, name in enumerate(table.column_names) if name != LINEAGE_COLUMN]
-    names = [table.column_names[i] for i in numbers]
+    names = [all_names[i] for i in numbers]
     lineage = (
-        table.column(LINEAGE_COLUMN).to_pylist()
-        if LINEAGE_COLUMN in table.column_names
+        table.column(all_names.index(LINEAGE_COLUMN)).to_pylist()
+        if LINEAGE_COLUMN in all_names
         else [None] * table.num_rows
     )
     shown = table.select(numbers)
@@ -135,7 +167,7 @@ def rows_of_table(table: pa.Table, scratch: duckdb.DuckDBPyConnection) -> list[R
         shown = arrow_of(scratch.execute(f"SELECT {casts} FROM _memql_shown"))
         scratch.unregister("_memql_shown")
     columns = [shown.column(i).to_pylist() for i in range(len(names))]
-    rows = []
+    rows: list[Row | None] = []
     for number, members in enumerate(lineage):
         values = [column[number] for column in columns]
         if len(values) == 1:
@@ -146,6 +178,6 @@ def rows_of_table(table: pa.Table, scratch: duckdb.DuckDBPyConnection) -> list[R
                 for name, value in zip(names, values, strict=True)
                 if value is not None
             )
-        if text is not None and (len(values) == 1 or text):
-            rows.append(Row(text, read_members(members)))
+        shows = text is not None and (len(values) == 1 or text)
+        rows.append(Row(text, read_members(members)) if shows else None)
     return rows

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlglot import exp
 
 from memql.engine import syntax
+from memql.engine.bind.options import check_option_names
+from memql.engine.bind.parameters import Values
 from memql.engine.bind.query import QueryBinder
-from memql.engine.names import fold
-from memql.engine.plan import Materialize
+from memql.engine.names import fold, position
+from memql.engine.plan import Materialize, Relation
 from memql.engine.run.executor import Executor, Trace
-from memql.engine.run.relation import print_sql
+from memql.engine.settings import LARGEST_STATEMENT_BYTES
 from memql.engine.views import Parse, ViewCatalog, ViewEntry
 from memql.errors import Error, NotSupportedError, ProgrammingError
 
@@ -44,23 +46,31 @@ class ViewRunner:
             ProgrammingError: the name is taken, or the query is wrong.
         """
         context = self.executor.context
-        refresh = tree.args.get("refresh") or "ON DEMAND"
-        if refresh != "ON DEMAND":
-            raise NotSupportedError(
-                f"REFRESH {refresh} is not something that MemQL does yet",
-                hint="leave it out and use REFRESH MATERIALIZED VIEW",
-            )
+        mode = tree.args.get("refresh")
+        refresh = mode.this if mode is not None else "ON DEMAND"
+        _check_refresh(refresh)
         definition = tree.expression
         if definition.find(syntax.Generate):
             raise NotSupportedError(
                 "a view of generate is not possible: answers are not kept",
                 hint="CREATE MATERIALIZED VIEW v AS SELECT content FROM memories ...",
+                position=position(context.text, definition.find(syntax.Generate)),
+                statement=context.text,
             )
         if definition.find(exp.Placeholder):
-            raise ProgrammingError("a view is stored as text and cannot have parameters")
+            raise ProgrammingError(
+                "a view is stored as text and cannot have parameters",
+                hint="write the values into it",
+                position=position(context.text, definition.find(exp.Placeholder)),
+                statement=context.text,
+                code="42P02",
+            )
         if fold(tree.this.name).startswith("_memql"):
             raise ProgrammingError(
-                f"names that start with _memql are MemQL's own: {tree.this.name}"
+                f"names that start with _memql are MemQL's own: {tree.this.name}",
+                position=position(context.text, tree.this),
+                statement=context.text,
+                code="42939",
             )
         form, model = "AUTO", None
         if isinstance(definition, syntax.Materialize):
@@ -68,7 +78,7 @@ class ViewRunner:
             node = definition.args.get("model")
             model = node.name if node is not None else None
         # Names are checked, and that it can be printed, before the view is stored.
-        print_sql(self._plan(definition).input.query)
+        _check_prints(self._plan(definition).input)
         if model is not None:
             self.executor.models.spec(model, context)
         entry = ViewEntry(
@@ -108,6 +118,25 @@ class ViewRunner:
         """Compute what is missing of a view's form."""
         self.executor.materialize(self._asked(entry))
         self.locked(lambda: self.views.refreshed(entry))
+
+    def alter(self, tree: syntax.AlterMaterializedView, options: Mapping[str, Any]) -> None:
+        """Change when a view is computed ahead.
+
+        Args:
+            options: ``refresh``, the mode as text.
+
+        Raises:
+            ProgrammingError: an unknown view, option or mode.
+            NotSupportedError: a mode that is not there yet.
+        """
+        if tree.args.get("exists") and self.views.entry(tree.this.name) is None:
+            return
+        entry = self.views.required(tree.this)
+        check_option_names(
+            tree.args["options"], ("refresh",), "ALTER MATERIALIZED VIEW", self.executor.context
+        )
+        _check_refresh(str(options["refresh"]).upper())
+        self.locked(lambda: self.views.set_refresh(entry, "ON DEMAND"))
 
     def drop(self, tree: syntax.DropMaterializedView) -> None:
         """Remove a view."""
@@ -155,7 +184,7 @@ class ViewRunner:
 
     def _asked(self, entry: ViewEntry) -> Materialize:
         """The plan of a view; AUTO is ACTIVATION here, for a view is there to be computed ahead."""
-        plan = self._plan(self.parse(entry.text))
+        plan = self._plan(self.parse(entry.text, LARGEST_STATEMENT_BYTES))
         if plan.target.form != "AUTO":
             return plan
         return replace(plan, target=replace(plan.target, form="ACTIVATION", view=entry.name))
@@ -163,7 +192,9 @@ class ViewRunner:
     def _plan(self, definition: exp.Expr) -> Materialize:
         if not isinstance(definition, syntax.Materialize):
             definition = syntax.Materialize(this=definition, form="AUTO")
-        plan = QueryBinder(self.executor.context, self.views, {}).bind(definition)
+        plan = QueryBinder(
+            self.executor.context, self.views, Values({}, self.executor.context.now)
+        ).bind(definition)
         assert isinstance(plan, Materialize)
         return plan
 
@@ -171,6 +202,26 @@ class ViewRunner:
         self.views.remove(entry)
         if old is not None and old.owner == entry.owner:
             self.views.add(old, replace=False, exists=False, node=node)
+
+
+def _check_refresh(mode: str) -> None:
+    word = mode.upper().split(maxsplit=1)[0] if mode.strip() else ""
+    if mode.upper() == "ON COMMIT" or word == "EVERY":
+        raise NotSupportedError(
+            f"REFRESH {mode.upper()} is not something that MemQL does yet",
+            hint="leave it out and use REFRESH MATERIALIZED VIEW",
+        )
+    if mode.upper() != "ON DEMAND":
+        raise ProgrammingError(
+            f"a view is refreshed 'on demand', 'on commit' or 'every <interval>', found {mode!r}",
+            code="22023",
+        )
+
+
+def _check_prints(relation: Relation) -> None:
+    for cut in relation.cuts:
+        _check_prints(cut.input)
+    assert relation.printed.sql
 
 
 VIEW_COLUMNS = {

@@ -146,13 +146,17 @@ def _opened(given: argparse.Namespace, *, make: bool) -> Connection:
             raise OperationalError(
                 f"there is no store {given.store}",
                 hint="check the path; `memql load` and `memql shell` make a new store",
+                code="58P01",
             )
         print(f"new store {given.store}", file=sys.stderr)
     elif not make and folder.is_dir() and not any(folder.iterdir()):
         raise OperationalError(
             f"{given.store} is an empty folder, not a store: it has no {CATALOG}",
             hint="check the path; `memql load` and `memql shell` make a new store in it",
+            code="58P01",
         )
     if given.model is not None and not given.model.strip():
-        raise InterfaceError("the model's name is empty", hint="leave --model out for tiny")
+        raise InterfaceError(
+            "the model's name is empty", hint="leave --model out for tiny", code="22023"
+        )
     return connect(given.store, user=given.user, model=given.model)

@@ -75,6 +75,7 @@ def _folder(keep: str | None) -> Iterator[Path]:
         raise OperationalError(
             f"the demo makes a new store, but {keep} is there already",
             hint="name a folder that is not there yet",
+            code="58P02",
         )
     yield Path(keep)
 

@@ -66,6 +66,17 @@ def timed(run: Callable[[], object]) -> Callable[[], float]:
     return clock
 
 
+def cpu_timed(run: Callable[[], object]) -> Callable[[], float]:
+    """Return a function that runs ``run`` and returns the seconds of CPU that it took."""
+
+    def clock() -> float:
+        started = time.process_time()
+        run()
+        return time.process_time() - started
+
+    return clock
+
+
 def in_turns(
     runs: Mapping[str, Callable[[], float]], rounds: int, warm_up: int = 1
 ) -> dict[str, Times]:

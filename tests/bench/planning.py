@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import count
 
-from sqlglot import exp
-
 import memql
 from memql.dialect import MemQL
+from memql.engine.bind.parameters import Values
 from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
-from memql.engine.optimize import optimize
+from memql.engine.optimize import Optimized, optimize
 from memql.engine.plan import Finish, Plan
-from memql.engine.run.relation import print_sql, to_arrow
+from memql.engine.run.relation import to_arrow
 from memql.engine.views import ViewCatalog
 from memql.loading import load_lines
 from memql.parser import parse
-from memql.storage.store import Store
 
-from .measure import in_turns, print_table, timed
+from .measure import check, cpu_timed, in_turns, print_table, timed
 
-ROUNDS = 50
+ROUNDS = 100
 MEMORIES = 1_000
 
 QUERY = """
@@ -44,6 +41,7 @@ _numbers = count()
 
 def run(rounds: int | None) -> None:
     """Time each stage of a query that was never seen, and of one that is repeated."""
+    rounds = rounds or ROUNDS
     with memql.connect() as con:
         memories = (
             {
@@ -57,71 +55,98 @@ def run(rounds: int | None) -> None:
         load_lines(con, (json.dumps(memory).encode() for memory in memories))
         # Token ids are remembered by queries, not by EXPLAIN.
         con.execute("SELECT content FROM memories MATERIALIZE AS PLAINTEXT").fetchall()
-        # A stage has no door of its own in the connection: the session's store is opened to it.
-        store = con._session._store
-        new = _stages(store, rounds, lambda: QUERY.format(n=next(_numbers)))
-        again = _stages(store, rounds, lambda: QUERY.format(n=-1))
+        print(f"A query of 10 lines over {MEMORIES:,} memories in memory; CPU time.\n")
+        stages = _Stages(con)
+        rows = [[stage, *map(str, times)] for stage, times in stages.measure(rounds).items()]
+        print_table(["stage", "new text", "text seen before"], rows)
         whole = in_turns(
             {
                 "new": timed(
                     lambda: con.execute(f"EXPLAIN {QUERY.format(n=next(_numbers))}").fetchall()
                 ),
-                "repeated": timed(lambda: con.execute(f"EXPLAIN {QUERY.format(n=-1)}").fetchall()),
             },
-            rounds or ROUNDS,
+            rounds,
         )
-    rows = [[stage, new[stage], again[stage]] for stage in new]
-    rows.append(["EXPLAIN: all of it, and token counts", str(whole["new"]), str(whole["repeated"])])
-    print(f"A query of 10 lines over {MEMORIES:,} memories in memory.\n")
-    print_table(["stage", "new text", "repeated text"], rows)
+        print(f"\nEXPLAIN, with the token counts of all rows: {whole['new']}")
 
 
-def _stages(store: Store, rounds: int | None, text_of: Callable[[], str]) -> dict[str, str]:
-    cursor = store.cursor()
-    tree: exp.Query | None = None
-    context: StatementContext | None = None
-    plan: Plan | None = None
+class _Stages:
+    """The stages of one statement, one after another.
 
-    def parse_text() -> None:
-        nonlocal tree, context
-        text = text_of()
-        parsed = parse(text)
-        assert isinstance(parsed, exp.Query)
-        tree = parsed
-        context = StatementContext(None, datetime.now(UTC), text)
+    A stage has no door of its own in the connection: the session is opened to it.
+    """
 
-    def bind_tree() -> None:
-        nonlocal plan
-        assert context is not None and tree is not None
-        views = ViewCatalog(cursor, context, parse)
-        plan = QueryBinder(context, views, {}).bind(tree)
+    def __init__(self, con: memql.Connection) -> None:
+        self._session = con._session
+        self._cursor = self._session._store.cursor()
+        self._seen = QUERY.format(n=-1)
+        self._new_text()
+        self._look_up()
 
-    def optimize_plan() -> None:
-        nonlocal plan
-        assert plan is not None
-        plan = optimize(plan).plan
+    def measure(self, rounds: int) -> dict[str, tuple[object, object]]:
+        """Return by stage its times for a new text and for one that was seen."""
+        times = in_turns(
+            {
+                "new text": timed(self._new_text),
+                "parse": cpu_timed(self._parse),
+                "bind": cpu_timed(self._bind),
+                "optimize": cpu_timed(self._optimize),
+                "print": cpu_timed(self._print),
+                "run": cpu_timed(self._run),
+                "all before DuckDB": cpu_timed(self._all_new),
+                "look up": cpu_timed(self._look_up),
+                "run again": cpu_timed(self._run),
+                "print as MemQL": cpu_timed(self._print_tree),
+            },
+            rounds,
+        )
+        return {
+            "parse": (times["parse"], "-"),
+            "bind": (times["bind"], "-"),
+            "optimize": (times["optimize"], "-"),
+            "print for DuckDB": (times["print"], "-"),
+            "all before DuckDB": (times["all before DuckDB"], times["look up"]),
+            "run in DuckDB": (times["run"], times["run again"]),
+            "print the tree as MemQL": (times["print as MemQL"], "-"),
+        }
 
-    def print_relation() -> None:
-        assert isinstance(plan, Finish)
-        print_sql(plan.input.input.query)
+    def _new_text(self) -> None:
+        text = QUERY.format(n=next(_numbers))
+        self._context = StatementContext(None, datetime.now(UTC), text)
+        self._values = Values({}, self._context.now)
 
-    def run_relation() -> None:
-        assert isinstance(plan, Finish) and context is not None
-        to_arrow(plan.input.input.query, cursor, {}, context)
+    def _parse(self) -> None:
+        self._tree = parse(self._context.text)
 
-    def print_tree() -> None:
-        assert tree is not None
-        tree.sql(dialect=MemQL)
+    def _bind(self) -> None:
+        views = ViewCatalog(self._cursor, self._context, parse)
+        binder = QueryBinder(self._context, views, self._values)
+        self._plan: Plan = binder.bind(self._tree)  # type: ignore[arg-type]
 
-    times = in_turns(
-        {
-            "parse": timed(parse_text),
-            "bind": timed(bind_tree),
-            "optimize": timed(optimize_plan),
-            "print for DuckDB": timed(print_relation),
-            "print and run in DuckDB": timed(run_relation),
-            "print the tree as MemQL": timed(print_tree),
-        },
-        rounds or ROUNDS,
-    )
-    return {stage: str(one) for stage, one in times.items()}
+    def _optimize(self) -> None:
+        self._plan = optimize(self._plan).plan
+
+    def _print(self) -> None:
+        assert isinstance(self._plan, Finish)
+        self._printed = self._plan.input.groups.printed
+
+    def _run(self) -> None:
+        to_arrow(self._printed, self._cursor, self._values, self._context)
+
+    def _print_tree(self) -> None:
+        self._tree.sql(dialect=MemQL)
+
+    def _all_new(self) -> None:
+        self._planned(QUERY.format(n=next(_numbers)))
+
+    def _look_up(self) -> None:
+        kept = len(self._session._plans)
+        self._planned(self._seen)
+        check(len(self._session._plans) <= kept + 1, "a plan was not kept")
+
+    def _planned(self, text: str) -> None:
+        context = self._session._context(text)
+        planned, self._values = self._session.planned(context, None)
+        assert isinstance(planned, Optimized) and isinstance(planned.plan, Finish)
+        self._plan = planned.plan
+        self._printed = planned.plan.input.groups.printed

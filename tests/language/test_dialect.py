@@ -143,7 +143,7 @@ def test_nothing_stays_raw_text(text: str) -> None:
         ("SELECT /* x", "cannot be read as words and signs"),
         ("generate('x')", "expected a statement, found an expression"),
         ("SELECT 'a\x00b'", "holds a NUL character"),
-        ("EXPLAIN (FORMAT yaml) SELECT 1", "expected text or json"),
+        ("EXPLAIN (FORMAT yaml) SELECT 1", "expected text, json, mermaid or html"),
         ("CREATE MODEL m", "expected FROM 'folder or hub id'"),
         ("CREATE MATERIALIZED VIEW v", "expected AS and the view's query"),
         ("CREATE MATERIALIZED VIEW v AS DELETE FROM m", "expected a query"),

@@ -2,8 +2,8 @@
 
 A file is a list of records, separated by empty lines; lines that start with # are comments.
 
-- ``statement ok`` / ``statement error <Class>``: a statement; behind ``----`` the lines that the
-  error's text must hold.
+- ``statement ok`` / ``statement error <Class> [<code>]``: a statement; behind ``----`` the lines
+  that the error's text must hold.
 - ``query [rowsort]``: a query; behind ``----`` its rows, columns joined by `` | ``, NULL as NULL.
 - ``user <name>`` / ``user -``: go on as another user, or as the administrator.
 - ``reopen``: close every connection and open the store again.
@@ -103,6 +103,8 @@ class Runner:
             connection.execute(record.sql)
         except memql.Error as error:
             assert type(error).__name__ == record.command[2], f"{place}: {error!r}"
+            code = record.command[3] if len(record.command) > 3 else error.code
+            assert error.code == code, f"{place}: {error.code}: {error!r}"
             for line in record.expected or ():
                 assert line in str(error), f"{place}: {line!r} is not in\n{error}"
             return

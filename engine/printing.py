@@ -1,0 +1,47 @@
+"""Bound trees to the SQL that DuckDB runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from memql.errors import ProgrammingError
+
+
+@dataclass(frozen=True)
+class Printed:
+    """The SQL of a bound tree, and the parameters that it names.
+
+    DuckDB refuses values that a statement does not need.
+    """
+
+    sql: str
+    parameters: tuple[str, ...]
+
+
+def print_query(query: exp.Expr) -> Printed:
+    """Return a bound tree as DuckDB reads it.
+
+    Raises:
+        ProgrammingError: a function has arguments that do not fit.
+    """
+    names = {node.name for node in query.find_all(exp.Placeholder)}
+    return Printed(print_sql(query), tuple(sorted(names)))
+
+
+def print_sql(query: exp.Expr) -> str:
+    """Return the SQL of a bound tree: quoted, without comments.
+
+    Raises:
+        ProgrammingError: a function has arguments that do not fit.
+    """
+    try:
+        return query.sql(dialect="duckdb", identify=True, comments=False)
+    except (SqlglotError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # sqlglot prints its nodes without looking at how many arguments a function got.
+        raise ProgrammingError(
+            f"a function or clause has arguments that do not fit ({error})",
+            code="42601",
+        ) from error

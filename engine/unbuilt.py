@@ -1,0 +1,50 @@
+"""Forms of the language that are parsed but that nothing runs yet: one error names each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.errors import NotSupportedError
+
+_FORMS: dict[type[exp.Expr], str | Callable[[Any], str]] = {
+    exp.Merge: "MERGE",
+    syntax.CreateAdapter: "CREATE ADAPTER",
+    syntax.DropAdapter: "DROP ADAPTER",
+    syntax.Restore: "RESTORE",
+    syntax.Quarantine: "QUARANTINE",
+    syntax.Forget: "FORGET",
+    syntax.ExportMemories: "EXPORT MEMORIES",
+    syntax.ImportMemories: "IMPORT MEMORIES",
+    syntax.Grant: "GRANT",
+    syntax.GrantRole: "GRANT",
+    syntax.Revoke: "REVOKE",
+    syntax.RevokeRole: "REVOKE",
+    syntax.CreateRole: lambda tree: f"CREATE {tree.args['kind']}",
+    syntax.AlterRole: lambda tree: f"ALTER {tree.args['kind']}",
+    syntax.DropRole: lambda tree: f"DROP {tree.args['kind']}",
+    syntax.CreatePolicy: "CREATE POLICY",
+    syntax.AlterPolicy: "ALTER POLICY",
+    syntax.DropPolicy: "DROP POLICY",
+    syntax.SetRole: "SET ROLE",
+    syntax.ShowCatalog: lambda tree: f"SHOW {tree.this}",
+    syntax.Advise: "ADVISE",
+    syntax.Maintain: "MAINTAIN",
+    syntax.Evaluate: lambda tree: f"EVALUATE {tree.args['kind']}",
+}
+
+
+def not_yet(form: str) -> NotSupportedError:
+    """Return the error for a form that nothing runs yet."""
+    return NotSupportedError(f"{form} is not something that MemQL does yet")
+
+
+def refusal(tree: exp.Expr) -> NotSupportedError:
+    """Return the error for a statement that nothing runs, or not yet."""
+    form = _FORMS.get(type(tree))
+    if form is None:
+        return NotSupportedError(f"MemQL does not run {tree.key.upper()} statements")
+    return not_yet(form if isinstance(form, str) else form(tree))
