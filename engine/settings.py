@@ -95,6 +95,7 @@ def settings_of(rules: Sequence[str]) -> dict[str, Setting]:
             raise DataError(
                 f"memql.disabled_rules: there is no rule '{wrong[0]}'",
                 hint=f"rules are {', '.join(rules)}",
+                code="22023",
             )
         return tuple(sorted(names))
 
@@ -205,7 +206,7 @@ def _switch(name: str) -> Callable[[Any], bool]:
 
 
 def _wrong(name: str, wanted: str, found: object) -> DataError:
-    return DataError(f"memql.{name} is {wanted}, found {found!r}")
+    return DataError(f"memql.{name} is {wanted}, found {found!r}", code="22023")
 
 
 def setting_rows(settings: Settings, defaults: Settings, known: dict[str, Setting]) -> list[Any]:

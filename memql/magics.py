@@ -108,7 +108,7 @@ class MagicError(Error):
     """
 
     def __init__(self, error: Error) -> None:
-        super().__init__(str(error))
+        super().__init__(str(error), code=error.code)
         self.error = error
 
     def _render_traceback_(self) -> list[str]:

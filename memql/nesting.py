@@ -69,6 +69,7 @@ def too_deep() -> ProgrammingError:
     return ProgrammingError(
         "syntax error: the statement is nested too deeply",
         hint="split it with WITH (common table expressions)",
+        code="54001",
     )
 
 

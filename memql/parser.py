@@ -13,6 +13,7 @@ from sqlglot.tokenizer_core import Token, TokenType
 from memql import dialect
 from memql.dialect.words import WORDS
 from memql.engine import syntax
+from memql.engine.names import position
 from memql.engine.settings import DEFAULT_STATEMENT_BYTES
 from memql.errors import NotSupportedError, Position, ProgrammingError
 from memql.nesting import check_nesting, too_deep
@@ -92,7 +93,7 @@ def parse(text: str, max_bytes: int = MAX_STATEMENT_BYTES) -> exp.Expr:
     statement = _read(text, max_bytes)
     # What is printed may be longer than what was read: a chain of casts becomes brackets.
     check_nesting(statement, lambda printed: _read(printed, 2 * max_bytes))
-    _check_kind(statement)
+    _check_kind(statement, text)
     return statement
 
 
@@ -106,20 +107,24 @@ def _read(text: str, max_bytes: int) -> exp.Expr:
     except TokenError as error:
         raise _token_error(error, text) from None
     except SqlglotError as error:
-        raise ProgrammingError(f"syntax error: {error}", statement=text) from None
+        raise ProgrammingError(f"syntax error: {error}", code="42601") from None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # sqlglot builds its nodes without looking at how many arguments a function got.
         raise ProgrammingError(
-            f"syntax error: a function or clause has arguments that do not fit ({error})"
+            f"syntax error: a function or clause has arguments that do not fit ({error})",
+            code="42601",
         ) from error
     except RecursionError:
         raise too_deep() from None
     if not statements:
-        raise ProgrammingError("syntax error: the statement is empty")
+        raise ProgrammingError("syntax error: the statement is empty", code="42601")
     if len(statements) > 1:
         raise ProgrammingError(
             f"expected one statement, found {len(statements)}",
             hint="execute them one by one",
+            position=position_of(text, _second_start(tokens)),
+            statement=text,
+            code="42601",
         )
     return statements[0]
 
@@ -134,21 +139,36 @@ def position_of(text: str, offset: int) -> Position:
     return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
 
 
+def _second_start(tokens: list[Token]) -> int:
+    """Return where the second statement of a text begins."""
+    words = itertools.dropwhile(lambda token: token.token_type == TokenType.SEMICOLON, tokens)
+    behind = itertools.dropwhile(lambda token: token.token_type != TokenType.SEMICOLON, words)
+    return next(token.start for token in behind if token.token_type != TokenType.SEMICOLON)
+
+
 def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
     """Return the tokens of a text that is small enough."""
     try:
         size = len(text.encode("utf-8"))
     except UnicodeEncodeError as error:
         raise ProgrammingError(
-            f"the statement holds half of a character (a lone surrogate) at place {error.start + 1}"
+            "the statement holds half of a character (a lone surrogate) "
+            f"at place {error.start + 1}",
+            code="22021",
         ) from None
     if size > max_bytes:
         raise ProgrammingError(
             f"the statement has {size:,} bytes; at most {max_bytes:,} are accepted",
             hint="pass long values as parameters (? or $name)",
+            code="54000",
         )
     if "\x00" in text:
-        raise ProgrammingError("syntax error: the statement holds a NUL character")
+        raise ProgrammingError(
+            "syntax error: the statement holds a NUL character",
+            hint="leave it out, or write chr(0)",
+            position=position_of(text, text.index("\x00")),
+            code="22021",
+        )
     try:
         tokens = dialect.MemQL().tokenize(text)
     except TokenError as error:
@@ -156,7 +176,9 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
     if len(tokens) > MAX_STATEMENT_TOKENS:
         raise ProgrammingError(
             f"the statement has {len(tokens):,} words and signs; "
-            f"at most {MAX_STATEMENT_TOKENS:,} are accepted"
+            f"at most {MAX_STATEMENT_TOKENS:,} are accepted",
+            hint="pass long lists as parameters (? or $name)",
+            code="54000",
         )
     depth = 0
     for token, following in itertools.zip_longest(tokens, tokens[1:]):
@@ -171,6 +193,7 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
                 f"syntax error at '{token.text}{following.text}': expected a number",
                 position=position_of(text, token.start),
                 statement=text,
+                code="42601",
             )
         if token.token_type in _OPENING:
             depth += 1
@@ -180,13 +203,15 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
                     hint="split it with WITH (common table expressions)",
                     position=position_of(text, token.start),
                     statement=text,
+                    code="54001",
                 )
         elif token.token_type in _CLOSING:
             depth -= 1
     return tokens
 
 
-def _check_kind(statement: exp.Expr) -> None:
+def _check_kind(statement: exp.Expr, text: str) -> None:
+    start = position_of(text, len(text) - len(text.lstrip()))
     if not isinstance(statement, _STATEMENTS):
         kind = statement.key.upper()
         if isinstance(statement, exp.Create | exp.Drop | exp.Alter):
@@ -195,24 +220,38 @@ def _check_kind(statement: exp.Expr) -> None:
             raise ProgrammingError(
                 "syntax error: expected a statement, found an expression",
                 hint=f"SELECT {statement.sql(dialect=dialect.MemQL)}",
+                position=start,
+                statement=text,
+                code="42601",
             )
-        raise NotSupportedError(f"MemQL does not run {kind} statements")
+        raise NotSupportedError(
+            f"MemQL does not run {kind} statements", position=start, statement=text
+        )
     if isinstance(statement, exp.Transaction | exp.Commit | exp.Rollback):
         for key, value in statement.args.items():
             if value:
-                raise NotSupportedError(f"{statement.key.upper()} takes no {key.upper()} in MemQL")
+                raise NotSupportedError(
+                    f"{statement.key.upper()} takes no {key.upper()} in MemQL",
+                    position=start,
+                    statement=text,
+                )
     inner = statement.this if isinstance(statement, syntax.Explain) else statement
     if isinstance(statement, syntax.Explain):
-        _check_kind(inner)
+        _check_kind(inner, text)
     if isinstance(inner, syntax.CreateMaterializedView):
         inner = inner.expression
     for node in inner.find_all(syntax.Materialize):
         if node is not inner:
             raise ProgrammingError(
-                "MATERIALIZE is the last clause of a top-level query, not of a part of it"
+                "MATERIALIZE is the last clause of a top-level query, not of a part of it",
+                position=position(text, node),
+                statement=text,
+                code="42601",
             )
     if any(statement.find_all(exp.Command)):
-        raise ProgrammingError("syntax error: a part of the statement was not understood")
+        raise ProgrammingError(
+            "syntax error: a part of the statement was not understood", code="42601"
+        )
 
 
 def _syntax_error(error: ParseError, text: str) -> ProgrammingError | NotSupportedError:
@@ -234,11 +273,13 @@ def _syntax_error(error: ParseError, text: str) -> ProgrammingError | NotSupport
     if found.upper() == "MATCHES":
         expected = "expected a text or a parameter behind MATCHES"
     place = f"at '{found}'" if found else "at the end"
+    too_many = expected.startswith("at most")
     return ProgrammingError(
         f"syntax error {place}: {expected}",
         hint=detail.get("hint") or _did_you_mean(found, before, text.split(maxsplit=1)[0], choices),
         position=position_of(text, offset),
         statement=text,
+        code="54001" if too_many else "42601",
     )
 
 
@@ -284,10 +325,12 @@ def _token_error(error: TokenError, text: str) -> ProgrammingError:
             f"syntax error: expected a closing {quote}",
             position=position_of(text, offset),
             statement=text,
+            code="42601",
         )
     return ProgrammingError(
         "syntax error: the text cannot be read as words and signs: "
         + str(error).splitlines()[0].split(" (")[0],
         position=position_of(text, len(text)),
         statement=text,
+        code="42601",
     )

@@ -1,7 +1,8 @@
 """Where MemQL makes its errors, and which of these places a run of the tests reached.
 
 A site is a call in memql/, engine/ or storage/ that makes an error, that raises what a function
-made, or whose result a function annotated to return an error returns. The scan reads the sites
+made, whose result a function annotated to return an error returns, or with which the grammar
+refuses a statement. The scan reads the sites
 from the source; the recorder notes them as errors are made. Both name a site by where its call
 ends, which CPython keeps for every instruction, so that two calls in one line stay apart.
 """
@@ -11,20 +12,24 @@ from __future__ import annotations
 import ast
 import itertools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from hypothesis import currently_in_test_context
 
 import memql
+from memql.dialect.reader import Reader
 from memql.errors import Error
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("memql", "engine", "storage")
+
+
+REFUSALS = frozenset({Reader.fail.__name__, Reader.unsupported.__name__})
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,8 @@ class ErrorNames:
 
     classes: frozenset[str]
     factories: frozenset[str]
+    # What the grammar calls to refuse a statement; the parser makes MemQL's error of it.
+    refusals: frozenset[str] = REFUSALS
 
 
 def trees_of(root: Path = ROOT) -> dict[str, ast.Module]:
@@ -90,7 +97,7 @@ def names_in(trees: Iterable[ast.Module]) -> ErrorNames:
 def sites_in(path: str, tree: ast.Module, names: ErrorNames) -> Iterator[Site]:
     """Yield the sites of one file."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and _last(node.func) in names.classes:
+        if isinstance(node, ast.Call) and _last(node.func) in names.classes | names.refusals:
             yield _site(path, node)
         elif isinstance(node, ast.Raise) and _is_made(node.exc):
             assert isinstance(node.exc, ast.Call)
@@ -132,12 +139,19 @@ class Recorder:
     def __init__(self) -> None:
         self._factories = names_in(trees_of().values()).factories
         self._reached: set[tuple[CodeType, int]] = set()
+        self._made: set[tuple[CodeType, int]] = set()
+        # The public class and the code of each error that was made.
+        self.pairs: set[tuple[str, str]] = set()
         self._original: Any = None
+        self._refusals: dict[str, Callable[..., NoReturn]] = {}
 
     def start(self) -> None:
-        """Begin to note; every error's construction passes here."""
+        """Begin to note; every error's construction and every refusal of the grammar pass here."""
         original = Error.__init__
         self._original = original
+        self._refusals = {name: getattr(Reader, name) for name in REFUSALS}
+        for name, refuse in self._refusals.items():
+            setattr(Reader, name, self._recorded(refuse))
 
         def recorded(error: Error, *args: Any, **kwargs: Any) -> None:
             original(error, *args, **kwargs)
@@ -149,20 +163,44 @@ class Recorder:
 
     def stop(self) -> None:
         """End to note."""
+        for name, refuse in self._refusals.items():
+            setattr(Reader, name, refuse)
         Error.__init__ = self._original  # type: ignore[method-assign]
 
+    def _recorded(self, refuse: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
+        def recorded(*args: Any, **kwargs: Any) -> NoReturn:
+            if not currently_in_test_context():
+                frame = sys._getframe(1)
+                self._reached.add((frame.f_code, frame.f_lasti))
+            refuse(*args, **kwargs)
+
+        return recorded
+
     def places(self) -> set[Place]:
-        """Return the places in MemQL's sources that made an error."""
+        """Return the places in MemQL's sources that made an error or asked a function for it."""
         return {place for code, step in self._reached if (place := _place(code, step)) is not None}
+
+    def made_at(self) -> set[Place]:
+        """Return the places in MemQL's sources that called an error's class themselves."""
+        return {place for code, step in self._made if (place := _place(code, step)) is not None}
 
     def _note(self, error: Error, frame: FrameType | None) -> None:
         while frame is not None and frame.f_locals.get("self") is error:
             frame = frame.f_back  # the __init__ of a class below Error
+        if frame is None or _path(frame.f_code.co_filename) is None:
+            return  # made by a test itself
+        self._made.add((frame.f_code, frame.f_lasti))
+        self.pairs.add((public_class(type(error)), error.code))
         while frame is not None:
             self._reached.add((frame.f_code, frame.f_lasti))
             if frame.f_code.co_name not in self._factories:
                 return
             frame = frame.f_back
+
+
+def public_class(kind: type[Error]) -> str:
+    """Return the name of the class of memql.errors that an error is."""
+    return next(above.__name__ for above in kind.__mro__ if above.__module__ == Error.__module__)
 
 
 def _place(code: CodeType, step: int) -> Place | None:

@@ -218,7 +218,7 @@ def test_a_wrong_example_is_noticed(page: str) -> None:
 def test_the_pages_are_there() -> None:
     names = {page_id(path) for path in PAGES}
     expected = (
-        "index language memories activations architecture explain python cli jupyter stores "
+        "index language memories activations architecture explain python errors cli jupyter stores "
         "models benchmarks tiny"
     )
     assert {f"docs/{name}.md" for name in expected.split()} <= names

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from sqlglot import exp
-from sqlglot.optimizer.scope import traverse_scope
 
 from memql.engine import syntax
 from memql.engine.context import StatementContext
@@ -40,9 +39,10 @@ def take_cuts(
     """
     if not has_token_limit(query):
         return query, ()
-    _check_correlation(query, context)
+    outside = _source_names(query)
     cuts: list[Cut] = []
     for part in _parts(query):
+        _check_correlation(part, outside, context)
         limit = part.args["limit"]
         check_constant(limit, context)
         reach = _ctes_in_reach(part, context)
@@ -120,19 +120,30 @@ def check_constant(limit: exp.Expr, context: StatementContext) -> None:
             "a LIMIT in tokens, or inside generate, takes a number or a parameter",
             position=position(context.text, odd),
             statement=context.text,
+            code="42601",
         )
 
 
-def _check_correlation(query: exp.Query, context: StatementContext) -> None:
-    for scope in traverse_scope(query):
-        if scope.is_correlated_subquery and has_token_limit(scope.expression):
-            limit = scope.expression.find(syntax.TokenLimit)
+def _check_correlation(part: exp.Query, outside: set[str], context: StatementContext) -> None:
+    """Refuse a part that names a source of the query around it.
+
+    A column without its table's name that only the query around has is left to DuckDB, which
+    does not find it.
+    """
+    outside = outside - _source_names(part)
+    for column in part.find_all(exp.Column):
+        if column.table and fold(column.table) in outside:
             raise NotSupportedError(
                 "LIMIT n TOKENS in a subquery that reads columns of the query around it "
                 "is not possible",
-                position=position(context.text, limit),
+                position=position(context.text, column),
                 statement=context.text,
             )
+
+
+def _source_names(query: exp.Query) -> set[str]:
+    kinds = (exp.Table, exp.Subquery, exp.Unnest, exp.Lateral, exp.Values)
+    return {fold(source.alias_or_name) for source in query.find_all(*kinds)}
 
 
 def _ctes_in_reach(part: exp.Query, context: StatementContext) -> list[exp.Expr]:

@@ -177,6 +177,7 @@ class GenerateSplit:
                 hint="move it inside: generate('...' LIMIT n TOKENS)",
                 position=position(self.context.text, limit),
                 statement=self.context.text,
+                code="42803",
             )
         if select.args.get("group") is None:
             for key, text in (("order", "ORDER BY"), ("limit", "LIMIT")):

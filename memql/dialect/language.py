@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import ClassVar
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.generators.duckdb import DuckDBGenerator
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 from memql.dialect import (
     clauses,
@@ -45,20 +46,38 @@ class MemQLGenerator(DuckDBGenerator):
     }
 
 
+# EXPLAIN and RESET are read by MemQL's grammar; ?:: is a parameter with a cast.
+_KEYWORDS: dict[str, TokenType] = {
+    word: token
+    for word, token in DuckDB.Tokenizer.KEYWORDS.items()
+    if word not in ("EXPLAIN", "RESET", "?::")
+}
+# Where a text such as $tag$it's$tag$ may begin.
+_TAG = re.compile(r"\$[^\W\d]\w*\$")
+
+
+class _TagTokenizer(DuckDB.Tokenizer):
+    """Reads ``$tag$text$tag$``, and stumbles over ``$x||$y``: it takes ``$x||$`` for a tag."""
+
+    KEYWORDS: ClassVar[dict[str, TokenType]] = _KEYWORDS
+
+
 class MemQL(DuckDB):
     """The dialect ``memql``: ``sqlglot.parse_one(text, read="memql")``."""
 
     class Tokenizer(DuckDB.Tokenizer):
-        """DuckDB's tokenizer, but for three words.
+        """DuckDB's tokenizer, but that a parameter may stand before any sign."""
 
-        EXPLAIN and RESET are read by MemQL's grammar; ``?::`` is a parameter with a cast.
-        """
+        KEYWORDS: ClassVar[dict[str, TokenType]] = _KEYWORDS
+        HEREDOC_STRINGS: ClassVar[list[str | tuple[str, str]]] = []
+        RAW_STRINGS: ClassVar[list[str | tuple[str, str]]] = ["$$"]
 
-        KEYWORDS: ClassVar[dict[str, TokenType]] = {
-            word: token
-            for word, token in DuckDB.Tokenizer.KEYWORDS.items()
-            if word not in ("EXPLAIN", "RESET", "?::")
-        }
+        def tokenize(self, sql: str) -> list[Token]:
+            """Return the tokens of a text."""
+            if _TAG.search(sql):
+                # The space: looking for the end of a tag, it stumbles over '' at the very end.
+                return _TagTokenizer(dialect=self.dialect).tokenize(sql + " ")
+            return super().tokenize(sql)
 
     Parser = MemQLParser
 

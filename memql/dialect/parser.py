@@ -71,6 +71,17 @@ class MemQLParser(Reader):
         "GENERATE": queries.parse_generate,
     }
 
+    # $$text$$ is printed as 'text'; as a literal it is the same node then.
+    STRING_PARSERS: ClassVar[dict[TokenType, Callable[..., Any]]] = {
+        **DuckDBParser.STRING_PARSERS,
+        TokenType.RAW_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
+        TokenType.HEREDOC_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
+    }
+    PRIMARY_PARSERS: ClassVar[dict[TokenType, Callable[..., Any]]] = {
+        **DuckDBParser.PRIMARY_PARSERS,
+        **STRING_PARSERS,
+    }
+
     # -- statements ---------------------------------------------------------------------------
 
     def _parse_statement(self) -> exp.Expr | None:

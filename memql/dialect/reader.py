@@ -90,11 +90,7 @@ class Reader(DuckDBParser):
 
     def text_or_none(self) -> exp.Expr | None:
         """Return the text in quotes, or the parameter, if one stands here."""
-        text = self._parse_string()
-        if isinstance(text, exp.RawString):
-            # $$text$$ would be printed as 'text' and read back as another node.
-            return exp.Literal.string(text.name)
-        return text
+        return self._parse_string()
 
     def value(self, what: str) -> exp.Expr:
         """Return the expression that stands here."""

@@ -75,9 +75,7 @@ def test_a_model_without_a_cache(spec_of: SpecOf, monkeypatch: pytest.MonkeyPatc
     assert raised.value.hint == "use a model with attention layers"
 
 
-def test_layers_that_are_not_as_described(
-    spec_of: SpecOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_layers_that_are_not_as_described(spec_of: SpecOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "_probe", lambda _: (LayerShape(SLIDING, 2, 16, 16, 8),))
     spec = replace(spec_of("llama"), name="m")
     with pytest.raises(InternalError, match="m was described as one of full attention, its layers"):

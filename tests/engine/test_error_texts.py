@@ -1,0 +1,204 @@
+"""Errors of the connector and of the engine that no statement alone brings about."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pytest
+
+import memql
+from memql.engine.context import StatementContext
+from memql.engine.failures import FAILURES, failure_of, translate
+from memql.errors import Error, InterfaceError, ProgrammingError
+
+
+def failed(call: Any, *args: Any) -> Error:
+    """Return the error that a call raises."""
+    with pytest.raises(Error) as raised:
+        call(*args)
+    return raised.value
+
+
+def test_a_cursor_without_rows(con: memql.Connection) -> None:
+    cursor = con.cursor()
+    error = failed(cursor.fetchall)
+    assert isinstance(error, ProgrammingError) and error.code == "24000"
+    assert str(error) == "there are no rows to fetch\nhint: execute a query first"
+    cursor.execute("INSERT INTO memories (content) VALUES ('a')")
+    assert failed(cursor.fetchone).code == "24000"
+
+
+def test_a_closed_cursor(con: memql.Connection) -> None:
+    cursor = con.cursor()
+    cursor.close()
+    error = failed(cursor.execute, "SELECT 1")
+    assert isinstance(error, InterfaceError) and error.code == "24000"
+    assert str(error) == "the cursor is closed\nhint: open another: connection.cursor()"
+
+
+def test_a_closed_connection(con: memql.Connection) -> None:
+    session = con._session
+    con.close()
+    for call in (con.execute, session.execute):
+        error = failed(call, "SELECT 1")
+        assert isinstance(error, InterfaceError) and error.code == "08003"
+        assert str(error).startswith("the connection is closed\nhint: open another")
+
+
+def test_data_frames_need_pandas(con: memql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    error = failed(con.execute("SELECT 1").df)
+    assert isinstance(error, InterfaceError) and error.code == "0A000"
+    assert str(error) == "df() needs pandas\nhint: pip install pandas, or use arrow()"
+
+
+def test_names_of_users() -> None:
+    assert failed(lambda: memql.connect(user="")).code == "22023"
+    assert failed(lambda: memql.connect(user="\ud800")).code == "22021"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code", "text"),
+    [
+        (5, "22023", "parameters are a sequence or a mapping, found int"),
+        ([], "42P02", "the statement has 1 parameters, 0 values were given"),
+        ({"a": 1}, "42P02", "the statement has ? parameters, but named values were given"),
+        (["\ud800"], "22021", "a parameter holds half of a character"),
+    ],
+)
+def test_parameters(con: memql.Connection, parameters: Any, code: str, text: str) -> None:
+    error = failed(con.execute, "SELECT ?", parameters)
+    assert error.code == code
+    assert error.message.startswith(text)
+
+
+def test_a_view_takes_no_parameters(con: memql.Connection) -> None:
+    text = "CREATE MATERIALIZED VIEW v AS SELECT content FROM memories WHERE kind = ?"
+    error = failed(con.execute, text, ["pet"])
+    assert error.code == "42P02"
+    assert error.message == "a view is stored as text and cannot have parameters"
+    assert str(error).splitlines()[2] == " " * (2 + text.index("?")) + "^"
+
+
+@pytest.fixture
+def context() -> StatementContext:
+    return StatementContext(None, datetime.now(UTC), "SELECT a")
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "code", "text"),
+    [
+        (
+            duckdb.InterruptException("INTERRUPT Error: Interrupted!"),
+            "OperationalError",
+            "57014",
+            "the statement was interrupted",
+        ),
+        (
+            duckdb.OutOfMemoryException("Out of Memory Error: failed to pin block"),
+            "OperationalError",
+            "53200",
+            "failed to pin block",
+        ),
+        (
+            duckdb.IOException("IO Error: Could not write file: No space left on device"),
+            "OperationalError",
+            "53100",
+            "hint: make room on the disk",
+        ),
+        (
+            duckdb.IOException("IO Error: Could not read from file"),
+            "OperationalError",
+            "58030",
+            "Could not read from file",
+        ),
+        (
+            duckdb.TransactionException("TransactionContext Error: Conflict on update!"),
+            "OperationalError",
+            "40001",
+            "ROLLBACK this one and run it again",
+        ),
+        (
+            duckdb.NotImplementedException("Not implemented Error: no such join"),
+            "NotSupportedError",
+            "0A000",
+            "no such join",
+        ),
+        (
+            duckdb.InternalException("INTERNAL Error: index out of bounds"),
+            "InternalError",
+            "XX000",
+            "hint: close the store and open it again",
+        ),
+        (duckdb.FatalException("FATAL Error: broken"), "InternalError", "XX000", "broken"),
+        (
+            duckdb.ConstraintException("Constraint Error: NOT NULL constraint failed: t.b"),
+            "IntegrityError",
+            "23502",
+            "NOT NULL constraint failed",
+        ),
+        (
+            duckdb.ConstraintException('Constraint Error: duplicate key "1"'),
+            "IntegrityError",
+            "23505",
+            'duplicate key "1"',
+        ),
+        (
+            duckdb.ConstraintException("Constraint Error: CHECK constraint failed"),
+            "IntegrityError",
+            "23000",
+            "CHECK constraint failed",
+        ),
+        (
+            duckdb.TypeMismatchException("Mismatch Type Error: no"),
+            "DataError",
+            "22000",
+            "no",
+        ),
+        (
+            duckdb.CatalogException('Catalog Error: Table with name "t" already exists!'),
+            "ProgrammingError",
+            "42710",
+            "already exists",
+        ),
+        (
+            duckdb.CatalogException("Catalog Error: Scalar Function with name f does not exist!"),
+            "ProgrammingError",
+            "42883",
+            "Function with name f does not exist",
+        ),
+        (
+            duckdb.CatalogException("Catalog Error: Table with name t does not exist!"),
+            "ProgrammingError",
+            "42P01",
+            "Table with name t does not exist",
+        ),
+        (duckdb.ConnectionException("Connection Error: no"), "OperationalError", "58000", "no"),
+        (duckdb.SequenceException("Sequence Error: no"), "ProgrammingError", "42000", "no"),
+        (
+            duckdb.BinderException(
+                'Binder Error: Referenced column "a" not found in FROM clause!\n'
+                'Candidate bindings: "_memql_c0", "aa"'
+            ),
+            "ProgrammingError",
+            "42703",
+            "unknown column 'a' (line 1, column 8)\n  SELECT a\n         ^\nhint: did you mean aa?",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) == 5 else "",
+)
+def test_failures_of_duckdb(
+    raised: duckdb.Error, kind: str, code: str, text: str, context: StatementContext
+) -> None:
+    error = translate(raised, context)
+    assert (type(error).__name__, error.code) == (kind, code)
+    assert text in str(error)
+
+
+def test_the_last_row_stands_for_every_error() -> None:
+    assert FAILURES[-1].kind is duckdb.Error and not FAILURES[-1].pattern
+    with pytest.raises(AssertionError, match="the last row stands for every error"):
+        failure_of(ValueError(), "")  # type: ignore[arg-type]

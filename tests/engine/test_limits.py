@@ -1,0 +1,178 @@
+"""LIMIT in tokens against an oracle that counts by itself; what is tokenized, and what not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import memql
+from memql.engine.model.spec import describe
+from memql.engine.model.tokens import Tokens
+from memql.engine.segments import LEADING_ROWS, Segments
+from tests.soak import examples
+
+TOKENS = Tokens(describe("tiny", "tiny", {}))
+
+words = st.sampled_from("tea Lisbon peanuts été 東京 ' ; likes\n😀".split(" "))
+texts = st.lists(words, max_size=6).map(" ".join)
+
+
+def leading(rows: list[str | None], tokens: int) -> list[str | None]:
+    """The longest leading run that fits, counted with nothing but the tokenizer."""
+    kept: list[str | None] = []
+    for row in rows:
+        tokens -= 0 if row is None else len(TOKENS.segments([row])[0])
+        if tokens < 0:
+            break
+        kept.append(row)
+    return kept
+
+
+@examples(25)
+@given(
+    st.lists(st.tuples(texts, st.booleans()), max_size=12),
+    st.integers(0, 80),
+    st.none() | st.integers(0, 12),
+)
+def test_against_the_oracle(rows: list[tuple[str, bool]], tokens: int, at_most: int | None) -> None:
+    with memql.connect() as con:
+        if rows:
+            con.executemany(
+                "INSERT INTO memories (content, kind, importance) VALUES (?, ?, ?)",
+                [[text, "x" if shown else None, i / 100] for i, (text, shown) in enumerate(rows)],
+            )
+        shown = [text if is_shown else None for text, is_shown in rows]
+        column = "CASE WHEN kind = 'x' THEN content END"
+        limit = "LIMIT $n TOKENS" if at_most is None else "LIMIT $k ROWS $n TOKENS"
+        values = {"n": tokens} if at_most is None else {"n": tokens, "k": at_most}
+        wanted = leading(shown[:at_most], tokens)
+        query = f"SELECT {column} AS c FROM memories ORDER BY importance"
+        assert con.execute(f"{query} {limit}", values).fetchall() == [(text,) for text in wanted]
+        # In a subquery, as a form, and inside generate the same rows are taken.
+        inner = f"SELECT c FROM ({query} {limit}) AS t"
+        assert con.execute(inner, values).fetchall() == [(text,) for text in wanted]
+        made = con.execute(f"{query} {limit} MATERIALIZE AS PLAINTEXT", values).fetchone()
+        assert made is not None
+        assert len(made[8]) == sum(text is not None for text in wanted)
+        # A generate leaves rows without text out first.
+        present = [text for text in shown if text is not None]
+        plan = con.execute(
+            f"EXPLAIN (FORMAT json) SELECT generate('q', {column} ORDER BY importance {limit}) "
+            "FROM memories",
+            values,
+        ).fetchone()
+        assert plan is not None
+        segments = len(leading(list(present[:at_most]), tokens))
+        assert f'"segments": {segments},' in plan[0] or not segments
+
+
+def test_the_oracle_notices_one_token_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokens = len(TOKENS.segments(["tea"])[0])
+    with memql.connect() as con:
+        con.execute("INSERT INTO memories (content) VALUES ('tea')")
+        query = f"SELECT content FROM memories LIMIT {tokens - 1} TOKENS"
+        assert con.execute(query).fetchall() == leading(["tea"], tokens - 1) == []
+        fits = Segments.leading
+        monkeypatch.setattr(
+            Segments,
+            "leading",
+            lambda self, rows, spec, room, *, write: fits(self, rows, spec, room + 1, write=write),
+        )
+        assert con.execute(query).fetchall() != leading(["tea"], tokens - 1)
+
+
+@pytest.fixture
+def tokenized(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that were tokenized."""
+    texts: list[str] = []
+    segments = Tokens.segments
+
+    def noted(tokens: Tokens, rows: Any) -> Any:
+        texts.extend(rows)
+        return segments(tokens, rows)
+
+    monkeypatch.setattr(Tokens, "segments", noted)
+    return texts
+
+
+def _store(path: Path, rows: int) -> memql.Connection:
+    con = memql.connect(path)
+    con.executemany(
+        "INSERT INTO memories (content, importance) VALUES (?, ?)",
+        [[f"Fact {number}.", number / rows] for number in range(rows)],
+    )
+    return con
+
+
+def test_counts_come_from_the_catalog(tmp_path: Path, tokenized: list[str]) -> None:
+    query = "SELECT content FROM memories ORDER BY importance LIMIT 100 TOKENS"
+    with _store(tmp_path / "s", 20) as con:
+        first = con.execute(query).fetchall()
+        assert len(tokenized) == 20
+    tokenized.clear()
+    with memql.connect(tmp_path / "s") as con:
+        assert con.execute(query).fetchall() == first
+        con.execute("SELECT content FROM memories MATERIALIZE AS PLAINTEXT")
+    assert not tokenized
+
+
+def test_explain_writes_no_counts(tmp_path: Path, tokenized: list[str]) -> None:
+    query = "SELECT content FROM memories LIMIT 100 TOKENS"
+    with _store(tmp_path / "s", 20) as con:
+        con.execute(f"EXPLAIN {query}").fetchall()
+    tokenized.clear()
+    with memql.connect(tmp_path / "s") as con:
+        con.execute(query).fetchall()
+    assert len(tokenized) == 20
+
+
+def test_what_lies_behind_the_limit_is_not_tokenized(tmp_path: Path, tokenized: list[str]) -> None:
+    with _store(tmp_path / "s", 1000) as con:
+        for query in (
+            "SELECT content FROM memories ORDER BY importance DESC LIMIT 50 TOKENS",
+            "SELECT generate('q', max_tokens := 1 ORDER BY importance DESC LIMIT 50 TOKENS) "
+            "FROM memories",
+        ):
+            con.execute(query).fetchall()
+    assert set(tokenized) == {f"Fact {number}." for number in range(1000 - LEADING_ROWS, 1000)}
+
+
+def test_all_parts_of_a_statement_see_one_moment(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with _store(path, 10) as con, memql.connect(path) as other:
+        session = con._session
+        leading_rows = session._segments.leading
+
+        def writes_meanwhile(*args: Any, **kwargs: Any) -> Any:
+            other.execute("DELETE FROM memories")
+            return leading_rows(*args, **kwargs)
+
+        session._segments.leading = writes_meanwhile  # type: ignore[method-assign]
+        counts = con.execute(
+            "SELECT (SELECT count(*) FROM (SELECT content FROM memories LIMIT 1000 TOKENS)), "
+            "count(*) FROM memories"
+        ).fetchone()
+        assert counts == (10, 10)
+        assert con.execute("SELECT count(*) FROM memories").fetchone() == (0,)
+
+
+def test_a_view_counts_tokens_of_its_model(tmp_path: Path) -> None:
+    with _store(tmp_path / "s", 3) as con:
+        con.execute("CREATE MODEL m FROM 'tiny' WITH (system = 'Be brief.')")
+        con.execute(
+            "CREATE MATERIALIZED VIEW v AS SELECT content FROM memories LIMIT 1000 TOKENS "
+            "MATERIALIZE AS PLAINTEXT FOR MODEL m"
+        )
+        plan = con.execute("EXPLAIN (COSTS off) SELECT count(*) FROM v").fetchall()
+        assert any(line.strip() == "model: m" for (line,) in plan)
+
+
+def test_a_million_rows_are_not_held(tmp_path: Path) -> None:
+    with memql.connect() as con:
+        query = "SELECT i FROM range(1000000000) AS t(i) LIMIT 30 TOKENS"
+        rows = con.execute(query).fetchall()
+        assert rows == [(number,) for number in range(len(rows))] and rows
