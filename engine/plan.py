@@ -103,14 +103,9 @@ class GenerateCall:
 
 @dataclass(frozen=True)
 class Select:
-    """A plain query: DuckDB's rows are the result.
-
-    Args:
-        hidden: columns at the end that are not shown: the lineage, where tokens are counted.
-    """
+    """A plain query: DuckDB's rows are the result."""
 
     input: Relation
-    hidden: int = 0
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,7 @@ class Materialize(exp.Expression):
     It wraps the whole query, set operations included.
     """
 
-    # "with_" only while parsing: sqlglot hands it to whatever follows WITH, the dialect moves it.
     arg_types: ClassVar[dict[str, bool]] = {
-        "with_": False,
         "this": True,
         "form": True,
         "model": False,

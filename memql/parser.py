@@ -104,8 +104,6 @@ def _read(text: str, max_bytes: int) -> exp.Expr:
         statements = [node for node in trees if node is not None]
     except ParseError as error:
         raise _syntax_error(error, text) from None
-    except TokenError as error:
-        raise _token_error(error, text) from None
     except SqlglotError as error:
         raise ProgrammingError(f"syntax error: {error}", code="42601") from None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -308,7 +306,7 @@ def _did_you_mean(found: str, before: str, first: str, choices: tuple[str, ...])
         choices: the words that can stand where the error is, if the grammar knows them.
     """
     for word, known in ((found, choices), (found, WORDS), (before, WORDS), (first, WORDS)):
-        word = word.upper()
+        word = word.upper().lstrip("(")
         if word in known or word in WORDS:
             continue
         nearest = difflib.get_close_matches(word, known, n=1, cutoff=0.7)
@@ -318,11 +316,12 @@ def _did_you_mean(found: str, before: str, first: str, choices: tuple[str, ...])
 
 
 def _token_error(error: TokenError, text: str) -> ProgrammingError:
-    quote = next((sign for sign in ("'", '"') if text.count(sign) % 2), None)
-    if quote is not None:
-        offset = text.rfind(quote)
+    quote = next((sign for sign in ("'", '"', "$$") if text.count(sign) % 2), None)
+    opening, closing = ("/*", "*/") if quote is None else (quote, quote)
+    if quote is not None or text.count(opening) > text.count(closing):
+        offset = text.rfind(opening)
         return ProgrammingError(
-            f"syntax error: expected a closing {quote}",
+            f"syntax error: expected a closing {closing}",
             position=position_of(text, offset),
             statement=text,
             code="42601",

@@ -2,9 +2,9 @@
 
 A site is a call in memql/, engine/ or storage/ that makes an error, that raises what a function
 made, whose result a function annotated to return an error returns, or with which the grammar
-refuses a statement. The scan reads the sites
-from the source; the recorder notes them as errors are made. Both name a site by where its call
-ends, which CPython keeps for every instruction, so that two calls in one line stay apart.
+refuses a statement. The scan reads the sites from the source; the recorder notes them as errors
+are made. Both name a site by where its call ends, which CPython keeps for every instruction, so
+that two calls in one line stay apart.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def names_in(trees: Iterable[ast.Module]) -> ErrorNames:
         for node in nodes
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and node.returns is not None
-        and _last(node.returns) in classes
+        and _parts(node.returns) <= classes
     }
     return ErrorNames(frozenset(classes), frozenset(factories))
 
@@ -124,6 +124,13 @@ def _site(path: str, call: ast.Call) -> Site:
     assert call.end_lineno is not None and call.end_col_offset is not None
     place = Place(path, call.end_lineno, call.end_col_offset)
     return Site(place, call.lineno, ast.unparse(call)[:100])
+
+
+def _parts(annotation: ast.expr) -> set[str]:
+    """Return the names of the classes of an annotation such as ``DataError | Error``."""
+    if isinstance(annotation, ast.BinOp):
+        return _parts(annotation.left) | _parts(annotation.right)
+    return {_last(annotation)}
 
 
 def _last(node: ast.expr) -> str:

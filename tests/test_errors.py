@@ -120,7 +120,7 @@ class Broken(OperationalError):
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is broken", code="XX001")
 
-def lost(what: str) -> Broken:
+def lost(what: str) -> Broken | errors.DataError:
     if what:
         return made(what)
     error = Broken("nothing")

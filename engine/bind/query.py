@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.columns import check_columns, source_columns
-from memql.engine.bind.cuts import has_token_limit, take_cuts
+from memql.engine.bind.cuts import take_cuts
 from memql.engine.bind.generate import (
     GenerateSplit,
     check_places,
@@ -95,16 +95,17 @@ class QueryBinder:
 
     def _bind_select(self, query: exp.Query) -> Select:
         resolved = self._resolved(query)
-        if has_token_limit(resolved):
+        traced = resolved.copy()
+        relation = self._finished(resolved, lineage=False)
+        if relation.cuts:
             # Where rows can be traced, their token ids are found in the catalog of segments.
-            traced = resolved.copy()
             try:
                 trace_query(traced)
-                if not any(part.args.get("by_name") for part in traced.find_all(exp.SetOperation)):
-                    return Select(self._finished(traced, lineage=True), hidden=1)
+                cuts = self._finished(traced, lineage=True).cuts
+                return Select(replace(relation, cuts=cuts))
             except Untraceable:
                 pass  # the half-changed copy is left; tokens are counted from the text
-        return Select(self._finished(resolved, lineage=False))
+        return Select(relation)
 
     def _resolved(self, query: exp.Query) -> exp.Query:
         query = query.copy()

@@ -106,13 +106,10 @@ class Sources:
             raise unknown("table", qualified, self._known(table), self.context, table)
         if fold(name) in visible_ctes(table):
             return
-        for refused in ("version", "when", "system_time", "changes"):
-            if table.args.get(refused):
-                raise NotSupportedError(
-                    "AT (time travel) is not something that MemQL does yet",
-                    position=position(self.context.text, table),
-                    statement=self.context.text,
-                )
+        # The grammar makes TimeTravel of these, and check_query_nodes refuses that.
+        assert not any(
+            table.args.get(key) for key in ("version", "when", "system_time", "changes")
+        ), table
         if fold(name) == MEMORIES:
             table.set("this", exp.to_identifier(VISIBLE_TABLE, quoted=True))
             if not table.alias:

@@ -61,7 +61,7 @@ class ChangeRunner:
             ProgrammingError: the user may not write for that owner.
             OperationalError: another transaction changed the same rows.
         """
-        table = self.executor.table(plan.relation, None, write=False)
+        table = self.executor.table(plan.relation, None, write=False, lineage=False)
         try:
             if isinstance(plan, InsertPlan):
                 ids = self._insert(plan, table)

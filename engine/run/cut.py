@@ -14,7 +14,7 @@ from memql.engine.bind.parameters import Values
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
 from memql.engine.models import Models
-from memql.engine.plan import Cut, Relation
+from memql.engine.plan import LINEAGE_COLUMN, Cut, Relation
 from memql.engine.printing import print_query
 from memql.engine.result import Column, arrow_of, columns_of
 from memql.engine.run.prompts import rendered_rows
@@ -26,8 +26,13 @@ from memql.storage.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from memql.engine.model.spec import ModelSpec
+
 # Rows that are read ahead of what is counted; behind the limit no more are asked for.
 BATCH_ROWS = 2048
+
+# The most rows that a bound may ask for: past it a whole sort is no dearer than a top-n.
+MOST_TOP_ROWS = 100_000
 
 LARGEST_LIMIT = 2**62
 
@@ -63,11 +68,15 @@ class Cutter:
     traces: dict[str, CutTrace]
     write: bool
 
-    def table(self, relation: Relation, model: str | None) -> tuple[pa.Table, tuple[Column, ...]]:
+    def table(
+        self, relation: Relation, model: str | None, *, lineage: bool
+    ) -> tuple[pa.Table, tuple[Column, ...]]:
         """Return all rows of a relation, and its columns.
 
         Args:
             model: whose tokens are counted where a cut names none; None for the connection's.
+            lineage: whether the relation sees the lineage of its cuts, which may be traced
+                where it is not itself.
 
         Raises:
             DataError: a limit is no whole number of at least 0.
@@ -80,10 +89,11 @@ class Cutter:
                 for cut in relation.cuts:
                     table, columns[cut.table] = self._cut(cut, model, columns)
                     if _reads_all_of(relation.query, cut.table):
-                        return table, columns[cut.table]
+                        kept = _kept(columns[cut.table], lineage=lineage)
+                        return table.select(kept), tuple(columns[cut.table][i] for i in kept)
                     numbered = table.rename_columns([f"c{i}" for i in range(table.num_columns)])
                     self.cursor.register(cut.table, numbered)
-                printed = print_query(_with_types(relation.query, columns))
+                printed = print_query(_with_types(relation.query, columns, lineage=lineage))
                 running = run_printed(printed, self.cursor, self.values, self.context)
                 shown = columns_of(running)
                 return arrow_of(running), shown
@@ -111,36 +121,69 @@ class Cutter:
     def _cut(
         self, cut: Cut, model: str | None, columns: dict[str, tuple[Column, ...]]
     ) -> tuple[pa.Table, tuple[Column, ...]]:
-        import pyarrow as pa
-
         room = whole_number(cut.tokens, "LIMIT n TOKENS", self.cursor, self.values, self.context)
         spec = self.models.spec(cut.model or model, self.context)
-        printed = print_query(_with_types(cut.input.query, columns))
-        query = self.cursor.sql(printed.sql, params=self.values.of(printed.parameters))
-        shown = tuple(
-            Column(name, str(kind)) for name, kind in zip(query.columns, query.types, strict=True)
+        query = _with_types(cut.input.query, columns, lineage=True)
+        kept = None
+        if query.args.get("limit") is None and room <= MOST_TOP_ROWS:
+            # Every text has a token, so that DuckDB need not sort more rows than there is room
+            # for; only rows without text could make it too few.
+            top = query.copy()
+            top.set("limit", exp.Limit(expression=exp.Literal.number(room + 1)))
+            kept = self._leading(top, spec, room)
+            if not kept.ended and kept.table.num_rows > room:
+                kept = None
+        if kept is None:
+            kept = self._leading(query, spec, room)
+        self.traces[cut.table] = CutTrace(room, kept.table.num_rows, kept.tokens, spec.name)
+        return kept.table, kept.columns
+
+    def _leading(self, query: exp.Query, spec: ModelSpec, room_tokens: int) -> _Leading:
+        """Run a query until a row does not fit."""
+        import pyarrow as pa
+
+        printed = print_query(query)
+        running = self.cursor.sql(printed.sql, params=self.values.of(printed.parameters))
+        columns = tuple(
+            Column(name, str(kind))
+            for name, kind in zip(running.columns, running.types, strict=True)
         )
         # DuckDB 1.5 calls it fetch_arrow_reader.
-        name = "to_arrow_reader" if hasattr(query, "to_arrow_reader") else "fetch_arrow_reader"
-        reader = getattr(query, name)(BATCH_ROWS)
+        name = "to_arrow_reader" if hasattr(running, "to_arrow_reader") else "fetch_arrow_reader"
+        reader = getattr(running, name)(BATCH_ROWS)
         kept: list[pa.Table] = []
-        used = 0
+        used, ended = 0, False
         scratch = self.store.cursor()
         try:
             for batch in reader:
                 self.context.check_cancel()
                 part = pa.Table.from_batches([batch])
-                rows = _rendered(part, shown, scratch)
-                fitting, tokens = self.segments.leading(rows, spec, room - used, write=self.write)
+                rows = _rendered(part, columns, scratch)
+                room = room_tokens - used
+                fitting, tokens = self.segments.leading(rows, spec, room, write=self.write)
                 used += tokens
                 kept.append(part.slice(0, fitting))
-                if fitting < part.num_rows:
+                ended = fitting < part.num_rows
+                if ended:
                     break
             table = pa.concat_tables(kept) if kept else reader.schema.empty_table()
         finally:
             reader.close()
-        self.traces[cut.table] = CutTrace(room, table.num_rows, used, spec.name)
-        return table, shown
+        return _Leading(table, columns, used, ended)
+
+
+@dataclass(frozen=True)
+class _Leading:
+    """Leading rows of a query with the tokens of their segments.
+
+    Args:
+        ended: whether a row behind them did not fit; else the query has no more rows.
+    """
+
+    table: pa.Table
+    columns: tuple[Column, ...]
+    tokens: int
+    ended: bool
 
 
 def whole_number(
@@ -204,7 +247,13 @@ def _reads_all_of(query: exp.Expr, table: str) -> bool:
     )
 
 
-def _with_types(query: exp.Query, columns: dict[str, tuple[Column, ...]]) -> exp.Query:
+def _kept(columns: tuple[Column, ...], *, lineage: bool) -> list[int]:
+    return [i for i, column in enumerate(columns) if lineage or column.name != LINEAGE_COLUMN]
+
+
+def _with_types(
+    query: exp.Query, columns: dict[str, tuple[Column, ...]], *, lineage: bool
+) -> exp.Query:
     """Return a query that reads cut tables with the names and types that their rows had.
 
     Arrow has no type of its own for some of DuckDB's, and a table no two columns of one name.
@@ -215,13 +264,14 @@ def _with_types(query: exp.Query, columns: dict[str, tuple[Column, ...]]) -> exp
     for table in list(query.find_all(exp.Table)):
         if table.name not in columns:
             continue
+        shown = columns[table.name]
         casts = [
             exp.alias_(
-                exp.Cast(this=exp.column(f"c{i}", quoted=True), to=exp.Var(this=column.type)),
-                column.name,
+                exp.Cast(this=exp.column(f"c{i}", quoted=True), to=exp.Var(this=shown[i].type)),
+                shown[i].name,
                 quoted=True,
             )
-            for i, column in enumerate(columns[table.name])
+            for i in _kept(shown, lineage=lineage)
         ]
         start = exp.From(this=exp.Table(this=exp.to_identifier(table.name, quoted=True)))
         alias = exp.TableAlias(this=exp.to_identifier(table.alias_or_name, quoted=True))

@@ -147,7 +147,8 @@ class Executor:
     def prepare(self, plan: Plan) -> None:
         """Run a plan as far as EXPLAIN does: the relation and the token counts, never a model."""
         if isinstance(plan, Select):
-            self.trace.relation_rows = self.table(plan.input, None, write=False).num_rows
+            table = self.table(plan.input, None, write=False, lineage=False)
+            self.trace.relation_rows = table.num_rows
         elif isinstance(plan, Materialize):
             prepared = self._prepare_materialize(plan, write=False)
             if prepared is not None:
@@ -159,16 +160,19 @@ class Executor:
 
     # -- the relational part ------------------------------------------------------------------
 
-    def table(self, relation: Relation, model: str | None, *, write: bool) -> pa.Table:
+    def table(
+        self, relation: Relation, model: str | None, *, write: bool, lineage: bool = True
+    ) -> pa.Table:
         """Return all rows of a relation.
 
         Args:
             model: whose tokens its limits in tokens count; None for the connection's.
             write: whether token ids that are new may be kept.
+            lineage: whether the relation is to see the lineage of its limits' rows.
         """
         started = time.perf_counter()
         if relation.cuts:
-            table = self._cutter(write=write).table(relation, model)[0]
+            table = self._cutter(write=write).table(relation, model, lineage=lineage)[0]
         else:
             table = to_arrow(relation.printed, self.cursor, self.values, self.context)
         self.trace.relation_seconds = time.perf_counter() - started
@@ -177,9 +181,8 @@ class Executor:
     def _select(self, plan: Select) -> Result:
         started = time.perf_counter()
         if plan.input.cuts:
-            table, columns = self._cutter(write=True).table(plan.input, None)
-            shown = columns[: len(columns) - plan.hidden]
-            rows = rescanned(self.store, table.select(range(len(shown))), shown)
+            table, shown = self._cutter(write=True).table(plan.input, None, lineage=False)
+            rows = rescanned(self.store, table, shown)
         else:
             # Rows wait in DuckDB until they are fetched.
             rows = run_printed(plan.input.printed, self.cursor, self.values, self.context)

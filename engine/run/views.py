@@ -12,7 +12,8 @@ from memql.engine import syntax
 from memql.engine.bind.options import check_option_names
 from memql.engine.bind.parameters import Values
 from memql.engine.bind.query import QueryBinder
-from memql.engine.names import fold, position
+from memql.engine.context import StatementContext
+from memql.engine.names import fold, position, position_of_word
 from memql.engine.plan import Materialize, Relation
 from memql.engine.run.executor import Executor, Trace
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
@@ -48,7 +49,7 @@ class ViewRunner:
         context = self.executor.context
         mode = tree.args.get("refresh")
         refresh = mode.this if mode is not None else "ON DEMAND"
-        _check_refresh(refresh)
+        _check_refresh(refresh, self.executor.context)
         definition = tree.expression
         if definition.find(syntax.Generate):
             raise NotSupportedError(
@@ -135,7 +136,7 @@ class ViewRunner:
         check_option_names(
             tree.args["options"], ("refresh",), "ALTER MATERIALIZED VIEW", self.executor.context
         )
-        _check_refresh(str(options["refresh"]).upper())
+        _check_refresh(str(options["refresh"]).upper(), self.executor.context)
         self.locked(lambda: self.views.set_refresh(entry, "ON DEMAND"))
 
     def drop(self, tree: syntax.DropMaterializedView) -> None:
@@ -204,16 +205,21 @@ class ViewRunner:
             self.views.add(old, replace=False, exists=False, node=node)
 
 
-def _check_refresh(mode: str) -> None:
+def _check_refresh(mode: str, context: StatementContext) -> None:
+    place = position_of_word(context.text, "refresh")
     word = mode.upper().split(maxsplit=1)[0] if mode.strip() else ""
     if mode.upper() == "ON COMMIT" or word == "EVERY":
         raise NotSupportedError(
             f"REFRESH {mode.upper()} is not something that MemQL does yet",
             hint="leave it out and use REFRESH MATERIALIZED VIEW",
+            position=place,
+            statement=context.text,
         )
     if mode.upper() != "ON DEMAND":
         raise ProgrammingError(
             f"a view is refreshed 'on demand', 'on commit' or 'every <interval>', found {mode!r}",
+            position=place,
+            statement=context.text,
             code="22023",
         )
 

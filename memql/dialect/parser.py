@@ -21,7 +21,6 @@ from memql.dialect import (
     views,
 )
 from memql.dialect.reader import Reader, Statements, one_of
-from memql.engine import syntax
 
 STATEMENTS: Statements = {
     **views.STATEMENTS,
@@ -46,7 +45,7 @@ _DUCKDB_KINDS: dict[str, tuple[str, ...]] = {
 
 
 # What the parentheses of a WITH can hold; the session refuses some of it with reasons.
-_IN_WITH = (exp.Query, exp.DML, exp.Merge, syntax.Materialize)
+_IN_WITH = (exp.Query, exp.DML)
 
 
 def _statements_by_first_word() -> dict[str, list[tuple[list[str], Callable[[Reader], exp.Expr]]]]:
@@ -85,15 +84,15 @@ class MemQLParser(Reader):
     # -- statements ---------------------------------------------------------------------------
 
     def _parse_statement(self) -> exp.Expr | None:
-        # Also called for the query of a WITH and for what follows it, where only queries and
-        # DuckDB's INSERT, UPDATE and DELETE can stand.
-        return self.top_statement() if self._index == 0 else self._parse_query_statement()
+        # Also called for the query of a WITH and for what follows it, where DuckDB's statements
+        # can stand; a MATERIALIZE there belongs to the whole and is read at the end.
+        return self.top_statement() if self._index == 0 else self.plain_statement()
 
     def top_statement(self) -> exp.Expr | None:
         first = self._curr.text.upper() if self._curr else ""
         grammars = _BY_FIRST_WORD.get(first)
         if grammars is None or not self.sees(first):
-            return self._parse_query_statement()
+            return queries.parse_materialize(self, self.plain_statement())
         for words, parse in grammars:
             if self.take(*words):
                 return parse(self)
@@ -113,13 +112,6 @@ class MemQLParser(Reader):
             f"expected {one_of(expected)} after {opening.rstrip()}",
             choices=" ".join(expected).split(),
         )
-
-    def _parse_query_statement(self) -> exp.Expr | None:
-        statement = queries.parse_materialize(self, self.plain_statement())
-        if isinstance(statement, syntax.Materialize) and statement.args.get("with_"):
-            # WITH belongs to the query that is materialized.
-            statement.this.set("with_", statement.args["with_"].pop())
-        return statement
 
     def _parse_cte(self) -> exp.CTE | exp.FunctionSpecification | None:
         start = self._curr
@@ -178,6 +170,7 @@ class MemQLParser(Reader):
         )
         if isinstance(table, exp.AtIndex):
             clauses.refuse_bare_at(self)
+        clauses.refuse_other_spellings(self)
         return table
 
     def _parse_pipe_syntax_query(self, query: exp.Query) -> exp.Query | None:

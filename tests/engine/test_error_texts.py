@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from importlib import metadata
 from typing import Any
 
 import duckdb
 import pytest
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 import memql
+from memql import parser
+from memql.dialect import MemQL, refuse_compiled_sqlglot
+from memql.engine.bind import cuts
 from memql.engine.context import StatementContext
 from memql.engine.failures import FAILURES, failure_of, translate
-from memql.errors import Error, InterfaceError, ProgrammingError
+from memql.engine.models import Models
+from memql.engine.run import change, relation
+from memql.engine.unbuilt import refusal
+from memql.errors import Error, InterfaceError, Position, ProgrammingError
 
 
 def failed(call: Any, *args: Any) -> Error:
@@ -202,3 +211,103 @@ def test_the_last_row_stands_for_every_error() -> None:
     assert FAILURES[-1].kind is duckdb.Error and not FAILURES[-1].pattern
     with pytest.raises(AssertionError, match="the last row stands for every error"):
         failure_of(ValueError(), "")  # type: ignore[arg-type]
+
+
+# -- failures that are brought about ------------------------------------------------------------
+
+
+def fail(*_: object, **__: object) -> Any:
+    raise duckdb.IOException("IO Error: Could not read from file")
+
+
+def test_rows_that_cannot_be_fetched(
+    con: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relation, "arrow_of", fail)
+    error = failed(con.execute, "SELECT generate('Where does Alice live?') FROM memories")
+    assert (error.code, error.message) == ("58030", "Could not read from file")
+
+
+def test_rows_that_cannot_be_written(
+    con: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(change.ChangeRunner, "_returned", fail)
+    error = failed(con.execute, "INSERT INTO memories (content) VALUES ('a')")
+    assert (error.code, error.message) == ("58030", "Could not read from file")
+    assert con.execute("SELECT count(*) FROM memories").fetchall() == [(4,)]
+
+
+def test_a_catalog_that_cannot_be_written(
+    con: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Models, "add", fail)
+    error = failed(con.execute, "CREATE MODEL m FROM 'tiny'")
+    assert (error.code, error.message) == ("58030", "Could not read from file")
+    monkeypatch.undo()
+    con.execute("CREATE MODEL m FROM 'tiny'")
+
+
+def test_a_plan_that_is_too_deep(con: memql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_deep(*_: object) -> Any:
+        raise RecursionError
+
+    monkeypatch.setattr(con._session, "_run", too_deep)
+    error = failed(con.execute, "SELECT 1")
+    assert (error.code, error.message) == ("54001", "the statement is nested too deeply")
+
+
+def test_a_limit_that_is_left_over(con: memql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuts, "_parts", lambda _: [])
+    error = failed(con.execute, "SELECT content FROM memories LIMIT 3 TOKENS")
+    assert (error.code, error.message) == ("0A000", "LIMIT n TOKENS is not possible here")
+    assert error.position == Position(1, 36)
+
+
+def test_views_that_grow_without_bound(con: memql.Connection) -> None:
+    con.execute("CREATE MATERIALIZED VIEW v0 AS SELECT content FROM memories WITH NO DATA")
+    with pytest.raises(ProgrammingError, match="the statement with its views has more than") as at:
+        for level in range(20):
+            con.execute(
+                f"CREATE MATERIALIZED VIEW v{level + 1} AS SELECT content FROM v{level} "
+                f"UNION ALL SELECT content FROM v{level} WITH NO DATA"
+            )
+    assert at.value.code == "54001"
+    assert at.value.hint == "let views read fewer views, or each only once"
+
+
+def test_what_no_statement_of_the_language_is() -> None:
+    error = refusal(exp.Pragma())
+    assert (error.code, error.message) == ("0A000", "MemQL does not run PRAGMA statements")
+
+
+def test_a_tree_with_text_that_was_not_understood() -> None:
+    tree = exp.select("1").where(exp.Command(this="x"))
+    error = failed(parser._check_kind, tree, "SELECT 1 WHERE x")
+    assert (error.code, error.message) == (
+        "42601",
+        "syntax error: a part of the statement was not understood",
+    )
+
+
+def test_other_errors_of_the_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
+    for raised, text in (
+        (SqlglotError("no"), "syntax error: no"),
+        (ValueError("no"), "syntax error: a function or clause has arguments that do not fit (no)"),
+        (RecursionError(), "syntax error: the statement is nested too deeply"),
+    ):
+
+        def fail_so(*_: object, found: Exception = raised) -> Any:
+            raise found
+
+        monkeypatch.setattr(MemQL.parser_class, "parse", fail_so)
+        error = failed(parser.parse, "SELECT 1")
+        assert error.message == text
+        assert error.code == ("54001" if isinstance(raised, RecursionError) else "42601")
+
+
+def test_sqlglotc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: "30.30.0")
+    error = failed(refuse_compiled_sqlglot)
+    assert isinstance(error, InterfaceError)
+    assert "sqlglotc 30.30.0 is installed" in error.message
+    assert error.hint is not None and error.hint.startswith("pip uninstall sqlglotc")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import Phase, given, settings
 from hypothesis import find as find_example
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from sqlglot import exp
@@ -76,7 +76,9 @@ def test_a_lost_arg_is_noticed(kind: type[exp.Expr], arg: str) -> None:
     def has_arg(tree: exp.Expr) -> bool:
         return any(node.args.get(arg) for node in tree.find_all(kind))
 
-    tree = find_example(STATEMENTS[kind], has_arg, settings=settings(database=None))
+    # Any example will do: making it small takes seconds.
+    quick = settings(database=None, phases=[Phase.generate])
+    tree = find_example(STATEMENTS[kind], has_arg, settings=quick)
     printed = tree.sql(dialect=MemQL)
     for node in tree.find_all(kind):
         node.set(arg, None)

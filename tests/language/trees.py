@@ -23,7 +23,8 @@ _UNRESERVED = [
     word.lower()
     for word in MEMQL_WORDS
     if word.lower() not in DuckDBGenerator.RESERVED_KEYWORDS
-    and word not in ("ALTER", "DROP", "REVOKE", "INSERT")
+    # sqlglot reads IF as a function, and the others only as statements.
+    and word not in ("ALTER", "DROP", "REVOKE", "INSERT", "IF")
 ]
 strings = st.text(_CHARACTERS, max_size=12) | st.sampled_from(
     ["", "'", "it''s", 'a "b"', "two\nlines", "\\", "$x ?", "-- no comment", "/*", "ß漢🦆"]
@@ -268,7 +269,11 @@ STATEMENTS: dict[type[exp.Expr], st.SearchStrategy[exp.Expr]] = {
     syntax.AlterPolicy: node(syntax.AlterPolicy, grantees=some(names), **_policy_args)
     | node(syntax.AlterPolicy, this=names, table=tables, rename=names),
     syntax.DropPolicy: node(syntax.DropPolicy, table=tables, **_dropped),
-    syntax.SetRole: node(syntax.SetRole, this=maybe(names)),
+    syntax.SetRole: node(
+        syntax.SetRole,
+        # NONE without quotes is no role.
+        this=maybe(names.filter(lambda name: name.quoted or name.name != "none")),
+    ),
     syntax.SetSetting: node(syntax.SetSetting, this=names, expression=maybe(_setting_values)),
     syntax.ShowCatalog: node(syntax.ShowCatalog, this=st.sampled_from(SHOW_KINDS)),
     syntax.ShowSetting: node(syntax.ShowSetting, this=names),
