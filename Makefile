@@ -8,12 +8,13 @@ STAMP  := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: help install demo test quick lint bench docs clean
+.PHONY: help install demo test quick soak lint bench docs clean
 
 help:
 	@echo "make demo     install, then run the guided tour"
 	@echo "make test     install, then lint, types and every test"
 	@echo "make quick    install, then the default pytest run"
+	@echo "make soak     the random tests with 20 times as many examples"
 	@echo "make lint     ruff, ruff format and mypy"
 	@echo "make bench    the benchmarks (ratios, with their spread)"
 	@echo "make docs     run every example of README.md and docs/"
@@ -38,6 +39,9 @@ lint: $(STAMP)
 
 quick: $(STAMP)
 	$(BIN)/python -m pytest -q
+
+soak: $(STAMP)
+	MEMQL_SOAK=1 $(BIN)/python -m pytest -q $$(grep -rl '@given' tests --include='test_*.py')
 
 test: lint
 	$(BIN)/python -m pytest -q

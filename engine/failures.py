@@ -174,6 +174,18 @@ def translate(error: duckdb.Error, context: StatementContext) -> Error:
     )
 
 
+def of_text(text: str) -> duckdb.Error:
+    """Return DuckDB's error for a text that names its kind, as it comes through Arrow.
+
+    >>> type(of_text("Out of Range Error: 1 is too much")).__name__
+    'OutOfRangeException'
+    """
+    name = text.partition(" Error: ")[0].replace(" ", "").lower() + "exception"
+    kind = next((kind for kind in dir(duckdb) if kind.lower() == name), "Error")
+    error: duckdb.Error = getattr(duckdb, kind)(text.split(" LINE ")[0])
+    return error
+
+
 def failure_of(error: duckdb.Error, message: str) -> Failure:
     """Return the row of ``FAILURES`` for an error of DuckDB.
 
@@ -189,6 +201,8 @@ def failure_of(error: duckdb.Error, message: str) -> Failure:
 
 def _advice(rest: str) -> str | None:
     """Return what DuckDB says below the first line of a message, as a hint in one line."""
+    # Columns of MemQL's own are no candidates.
+    rest = re.sub(r'"_memql\w*"(, )?', "", rest)
     lines = [line.strip() for line in rest.splitlines() if line.strip()]
     if not lines or lines[0] == "Candidate functions:":
         candidates = lines[1 : 1 + _SHOWN_CANDIDATES]

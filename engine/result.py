@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from memql.engine.names import quote
@@ -68,7 +69,7 @@ class Result:
             return pa.table({})
         with self.guard():
             table = arrow_of(self.rows)
-        return table.select(range(len(self.columns)))
+        return plain_arrow(table.select(range(len(self.columns))))
 
     def close(self) -> None:
         """Give the rows up."""
@@ -89,13 +90,46 @@ class Result:
 
 
 def arrow_of(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
-    """Return the rows that wait on a cursor as an Arrow table."""
+    """Return the rows that wait on a cursor as an Arrow table that keeps DuckDB's types.
+
+    What Arrow has no type for (UUID, HUGEINT, BIT ...) is of an extension type; a store's own
+    connections read it back, :func:`plain_arrow` makes it what other programs know.
+    """
     with warnings.catch_warnings():
         # DuckDB 2 recommends relations, which run the statement again for every call.
         warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
         # DuckDB 1.5 calls it fetch_arrow_table.
         name = "to_arrow_table" if hasattr(cursor, "to_arrow_table") else "fetch_arrow_table"
         return getattr(cursor, name)()
+
+
+def plain_arrow(table: pa.Table) -> pa.Table:
+    """Return a table of :func:`arrow_of` in Arrow's own types, as DuckDB exports them by default.
+
+    A UUID becomes text, a HUGEINT a decimal of 38 digits.
+    """
+    if not any(_has_extension(kind) for kind in table.schema.types):
+        return table
+    scratch = _plain_connection().cursor()
+    names = table.column_names
+    scratch.register("rows", table.rename_columns([f"c{i}" for i in range(len(names))]))
+    return arrow_of(scratch.execute("SELECT * FROM rows")).rename_columns(names)
+
+
+def _has_extension(kind: pa.DataType) -> bool:
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return True
+    return any(_has_extension(kind.field(i).type) for i in range(kind.num_fields))
+
+
+@lru_cache(maxsize=1)
+def _plain_connection() -> duckdb.DuckDBPyConnection:
+    # Whether types are kept is a setting of a whole database, so that this takes one of its own.
+    import duckdb
+
+    return duckdb.connect(":memory:", config={"enable_external_access": False})
 
 
 def columns_of(cursor: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:

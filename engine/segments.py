@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from uuid import UUID
 
 import numpy as np
@@ -20,6 +20,7 @@ SegmentKey = tuple[UUID, int, bytes]
 MAX_REMEMBERED = 500_000
 # Rows whose tokens are counted at once: what lies behind a limit is not tokenized in vain.
 LEADING_ROWS = 64
+LEADING_CHARACTERS = 64 * 1024
 
 
 class Segments:
@@ -56,7 +57,13 @@ class Segments:
         return assemble(rows, ids, tokens.head, spec.root_key(tokens.head), owner)
 
     def leading(
-        self, rows: Sequence[Row | None], spec: ModelSpec, room_tokens: int, *, write: bool = True
+        self,
+        rows: Sequence[Row | None],
+        spec: ModelSpec,
+        room_tokens: int,
+        check_cancel: Callable[[], None],
+        *,
+        write: bool = True,
     ) -> tuple[int, int]:
         """Return how many leading rows fit, and the tokens of their segments.
 
@@ -64,11 +71,13 @@ class Segments:
             rows: rendered rows in their order; None for a row without text, which has no token.
             spec: the model whose tokens are counted.
             room_tokens: tokens that there is room for.
+            check_cancel: raises what ends the counting.
             write: whether ids that are new may be kept in the catalog.
         """
         used = 0
-        for start in range(0, len(rows), LEADING_ROWS):
-            part = rows[start : start + LEADING_ROWS]
+        for start, stop in _parts(rows):
+            check_cancel()
+            part = rows[start:stop]
             ids = iter(self._ids([row for row in part if row is not None], spec, write=write))
             for number, row in enumerate(part, start=start):
                 tokens = 0 if row is None else len(next(ids))
@@ -115,9 +124,26 @@ class Segments:
             if (key := keys[i]) is not None and key[1] > 0
         }
         if segments:
-            # Under the commit lock: two threads that add the same rows would conflict.
-            with self._store.commit_lock:
+            # Under the commit lock: two threads that add the same rows would conflict. A reader
+            # waits for no writer only to keep what it has counted.
+            if not self._store.commit_lock.acquire(blocking=False):
+                return
+            try:
                 catalog.add(self._store.cursor(), spec.tokenizer_digest, list(segments.values()))
+            finally:
+                self._store.commit_lock.release()
+
+
+def _parts(rows: Sequence[Row | None]) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of runs of rows that are few and short enough to be counted at once."""
+    start = characters = 0
+    for number, row in enumerate(rows):
+        characters += 0 if row is None else len(row.text)
+        if number + 1 - start >= LEADING_ROWS or characters >= LEADING_CHARACTERS:
+            yield start, number + 1
+            start, characters = number + 1, 0
+    if start < len(rows):
+        yield start, len(rows)
 
 
 def _key(row: Row, tokens: Tokens) -> SegmentKey | None:

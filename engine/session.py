@@ -37,7 +37,7 @@ from memql.engine.unbuilt import not_yet, refusal
 from memql.engine.views import ViewCatalog
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
-from memql.storage.transaction import Transaction
+from memql.storage.transaction import Transaction, roll_back
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
@@ -75,7 +75,7 @@ class Session:
         self._parse = parse
         self._write = write
         self._cursor = store.cursor()
-        self._transaction = Transaction(store, self._cursor)
+        self._transaction = Transaction(store, self._cursor, self._check_cancel)
         self._catalog_changes = 0
         self._plans = cache_of(store)
         self._defaults = Settings(model=model)
@@ -332,15 +332,18 @@ class Session:
             run()
             return
         try:
-            with self._store.commit_lock:
-                self._cursor.begin()
+            self._store.take_commit_lock(self._check_cancel)
+            try:
                 try:
+                    self._cursor.begin()
                     run()
                     self._cursor.commit()
                 except BaseException:
-                    self._cursor.rollback()
+                    roll_back(self._cursor)
                     raise
                 self._store.catalog_changed()
+            finally:
+                self._store.commit_lock.release()
         except duckdb.Error as error:
             raise translate(error, context) from error
 
@@ -402,7 +405,11 @@ class Session:
         with self._lock:
             self._check_open()
             if self._transaction.active:
-                raise ProgrammingError("a transaction is open already", code="25001")
+                raise ProgrammingError(
+                    "a transaction is open already",
+                    hint="COMMIT or ROLLBACK it first",
+                    code="25001",
+                )
             self._transaction.begin(explicit=True, write=True)
             self._catalog_changes = 0
 
@@ -469,6 +476,9 @@ class Session:
             return prefix
 
     # -- parts --------------------------------------------------------------------------------
+
+    def _check_cancel(self) -> None:
+        self._context("").check_cancel()
 
     def _interrupt(self) -> None:
         self._cancel.set()

@@ -107,7 +107,7 @@ def _insert(connection: Connection, batch: list[dict[str, Any]], numbers: list[i
         ).rowcount
     except Error as error:
         place = _place(error, batch, numbers)
-        raise type(error)(f"{place}: {error.message}", hint=error.hint) from error
+        raise type(error)(f"{place}: {error.message}", hint=error.hint, code=error.code) from error
 
 
 def _place(error: Error, batch: list[dict[str, Any]], numbers: list[int]) -> str:

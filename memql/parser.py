@@ -22,8 +22,9 @@ MAX_STATEMENT_BYTES = DEFAULT_STATEMENT_BYTES
 MAX_STATEMENT_TOKENS = 20_000
 # Expressions in brackets reach Python's own recursion limit earlier, at about 45.
 MAX_STATEMENT_DEPTH = 60
-# More than 20,000 words can make; a grammar that tries one text several ways counts each.
-MAX_STATEMENT_NODES = 30_000
+# Columns, operators and clauses; names and values are not counted. Where sqlglot tries a text in
+# several ways, each counts.
+MAX_STATEMENT_NODES = 15_000
 
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET, TokenType.L_BRACE)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET, TokenType.R_BRACE)
@@ -103,7 +104,7 @@ def _read(text: str, max_bytes: int) -> exp.Expr:
         trees = dialect.MemQL().parser(max_nodes=MAX_STATEMENT_NODES).parse(tokens, text)
         statements = [node for node in trees if node is not None]
     except ParseError as error:
-        raise _syntax_error(error, text) from None
+        raise _syntax_error(error, text, first=tokens[0].text) from None
     except SqlglotError as error:
         raise ProgrammingError(f"syntax error: {error}", code="42601") from None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -252,7 +253,9 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
         )
 
 
-def _syntax_error(error: ParseError, text: str) -> ProgrammingError | NotSupportedError:
+def _syntax_error(
+    error: ParseError, text: str, first: str
+) -> ProgrammingError | NotSupportedError:
     detail = error.errors[0] if error.errors else {}
     offset = min(int(detail.get("offset", 0)), len(text))
     if detail.get("unsupported"):
@@ -274,7 +277,7 @@ def _syntax_error(error: ParseError, text: str) -> ProgrammingError | NotSupport
     too_many = expected.startswith("at most")
     return ProgrammingError(
         f"syntax error {place}: {expected}",
-        hint=detail.get("hint") or _did_you_mean(found, before, text.split(maxsplit=1)[0], choices),
+        hint=detail.get("hint") or _did_you_mean(found, before, first, choices),
         position=position_of(text, offset),
         statement=text,
         code="54001" if too_many else "42601",
@@ -284,7 +287,7 @@ def _syntax_error(error: ParseError, text: str) -> ProgrammingError | NotSupport
 def _expected(description: str) -> str:
     """Say in MemQL's words what sqlglot's parser wanted."""
     if description.startswith("Maximum number of AST nodes"):
-        return f"at most {MAX_STATEMENT_NODES:,} names, values and operators are accepted"
+        return f"at most {MAX_STATEMENT_NODES:,} columns, operators and clauses are accepted"
     if "Unexpected token" in description:
         return (
             "expected a clause (WHERE, GROUP BY, ORDER BY, LIMIT, MATERIALIZE AS ...) "

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,10 +33,18 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
+    # A name is a table, never a variable of the program that calls.
+    "python_enable_replacements": False,
+    # Otherwise HUGEINT, BIT and TIMETZ change on their way through Arrow, and casting back what
+    # became of a HUGEINT is a fatal error, after which DuckDB refuses the whole database.
+    "arrow_lossless_conversion": True,
 }
 
 _open_stores: dict[str, Store] = {}
 _registry = threading.Lock()
+
+# How long a statement that waits for another's commit may overlook that it was interrupted.
+_ASK_AGAIN_SECONDS = 0.02
 
 
 class Store:
@@ -169,13 +178,25 @@ class Store:
             if self._lock is not None:
                 self._lock.release()
 
-    def begin_commit(self) -> int:
+    def take_commit_lock(self, check_cancel: Callable[[], None]) -> None:
+        """Wait for the commit lock; who takes it releases it.
+
+        Args:
+            check_cancel: raises what ends the wait; asked again and again.
+        """
+        while not self.commit_lock.acquire(timeout=_ASK_AGAIN_SECONDS):
+            check_cancel()
+
+    def begin_commit(self, check_cancel: Callable[[], None] = lambda: None) -> int:
         """Take the commit lock and the next commit number; `end_commit` gives the lock back.
+
+        Args:
+            check_cancel: raises what ends the wait for the lock.
 
         Raises:
             InternalError: this thread is in the middle of another commit.
         """
-        self.commit_lock.acquire()
+        self.take_commit_lock(check_cancel)
         if self._committing:
             # The lock is reentrant for publishing inside a statement; a number is not.
             self.commit_lock.release()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from memql.errors import Error, InternalError, ProgrammingError
@@ -26,6 +25,24 @@ _RENUMBER = "UPDATE _memql.memories SET version = ? WHERE version = ?"
 _provisional = itertools.count(-1, -1)
 
 
+def roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
+    """End the transaction of a cursor, if there is one, for sure.
+
+    Args:
+        cursor: a cursor that nothing else uses.
+    """
+    import duckdb
+
+    while True:
+        try:
+            cursor.execute("ROLLBACK")
+            return
+        except (duckdb.TransactionException, duckdb.ConnectionException):
+            return  # there is none: a COMMIT that failed, or the database's end, has ended it
+        except duckdb.InterruptException:
+            continue  # whoever stops a statement may do so more than once
+
+
 class Transaction:
     """One transaction of a user at a time, on a cursor of its own.
 
@@ -37,11 +54,18 @@ class Transaction:
     Args:
         store: the store.
         cursor: a cursor that only this transaction and its session use.
+        check_cancel: raises what ends the wait for another transaction's commit.
     """
 
-    def __init__(self, store: Store, cursor: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self,
+        store: Store,
+        cursor: duckdb.DuckDBPyConnection,
+        check_cancel: Callable[[], None] = lambda: None,
+    ) -> None:
         self._store = store
         self._cursor = cursor
+        self._check_cancel = check_cancel
         self._active = False
         self._explicit = False
         self._locked = False
@@ -98,11 +122,13 @@ class Transaction:
         if explicit:
             self._version = next(_provisional)
         elif write:
-            self._version = self._store.begin_commit()
+            self._version = self._store.begin_commit(self._check_cancel)
             self._locked = True
         try:
             self._execute("BEGIN", [], "begin a transaction")
         except BaseException:
+            # An interruption can come out of a BEGIN that was done all the same.
+            roll_back(self._cursor)
             self._end()
             raise
         self._active, self._explicit, self._dirty = True, explicit, write
@@ -185,7 +211,7 @@ class Transaction:
         if self._cursor.fetchone() is None:
             self._end_unnumbered()
             return None
-        number = self._store.begin_commit()
+        number = self._store.begin_commit(self._check_cancel)
         self._locked = True
         self._execute(_RENUMBER, [number, self._version], _COMMIT)
         self._execute(_COPY_VERSIONS, [number], _COMMIT)
@@ -217,15 +243,11 @@ class Transaction:
         return number
 
     def _abandon(self) -> None:
-        import duckdb
-
         if not self._active:
             return
         self._active = False
         try:
-            # A COMMIT that failed has ended the transaction by itself.
-            with contextlib.suppress(duckdb.TransactionException):
-                self._cursor.execute("ROLLBACK")
+            roll_back(self._cursor)
         finally:
             if self._locked:
                 # An error can follow a commit that was durable all the same (a full disk).

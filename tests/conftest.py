@@ -8,12 +8,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.error_sites import ROOT, Recorder
+from tests.soak import SOAK_FACTOR
 
 # How long an example takes depends on the machine; whether it is right does not.
 settings.register_profile(
-    "machine-independent", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "default", max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("machine-independent")
+settings.register_profile("soak", settings.get_profile("default"), max_examples=30 * SOAK_FACTOR)
+settings.load_profile("default" if SOAK_FACTOR == 1 else "soak")
 
 # Says which errors all the other tests reached, so that it makes sense only behind all of them.
 LAST_TEST = "test_every_error_is_reached_by_a_test"

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("memql", "engine", "storage")
 
 
+MAX_FACTORIES = 4
 REFUSALS = frozenset({Reader.fail.__name__, Reader.unsupported.__name__})
 
 
@@ -63,12 +64,13 @@ class ErrorNames:
     refusals: frozenset[str] = REFUSALS
 
 
-def trees_of(root: Path = ROOT) -> dict[str, ast.Module]:
+@cache
+def trees_of() -> dict[str, ast.Module]:
     """Return the syntax tree of every source file by its path; symlinks are not followed."""
     return {
-        path.relative_to(root).as_posix(): ast.parse(path.read_text("utf-8"))
+        path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8"))
         for folder in FOLDERS
-        for path in sorted((root / folder).rglob("*.py"))
+        for path in sorted((ROOT / folder).rglob("*.py"))
         if not any(part.is_symlink() for part in path.parents)
     }
 
@@ -108,11 +110,12 @@ def sites_in(path: str, tree: ast.Module, names: ErrorNames) -> Iterator[Site]:
                     yield _site(path, inner.value)
 
 
-def all_sites() -> set[Site]:
+@cache
+def all_sites() -> frozenset[Site]:
     """Return the sites of all sources."""
     trees = trees_of()
     names = names_in(trees.values())
-    return {site for path, tree in trees.items() for site in sites_in(path, tree, names)}
+    return frozenset(site for path, tree in trees.items() for site in sites_in(path, tree, names))
 
 
 def _is_made(node: ast.expr | None) -> bool:
@@ -144,7 +147,6 @@ class Recorder:
     """Notes where errors are made, from :meth:`start` to :meth:`stop`."""
 
     def __init__(self) -> None:
-        self._factories = names_in(trees_of().values()).factories
         self._reached: set[tuple[CodeType, int]] = set()
         self._made: set[tuple[CodeType, int]] = set()
         # The public class and the code of each error that was made.
@@ -198,11 +200,12 @@ class Recorder:
             return  # made by a test itself
         self._made.add((frame.f_code, frame.f_lasti))
         self.pairs.add((public_class(type(error)), error.code))
-        while frame is not None:
-            self._reached.add((frame.f_code, frame.f_lasti))
-            if frame.f_code.co_name not in self._factories:
-                return
-            frame = frame.f_back
+        # Functions that return an error call each other at most so deep; what else is noted on the
+        # way up is no site.
+        for _ in range(MAX_FACTORIES):
+            if frame is not None:
+                self._reached.add((frame.f_code, frame.f_lasti))
+                frame = frame.f_back
 
 
 def public_class(kind: type[Error]) -> str:

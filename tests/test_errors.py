@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, strategies
@@ -13,7 +15,7 @@ from hypothesis import given, strategies
 import memql
 from memql.errors import CODES, Error, OperationalError, Position, ProgrammingError
 from memql.storage.nodes import DamagedNode
-from tests.conftest import LAST_TEST
+from tests.conftest import LAST_TEST, pytest_collection_modifyitems
 from tests.error_sites import (
     ROOT,
     Place,
@@ -172,8 +174,9 @@ def own_recorder() -> Iterator[Recorder]:
 def test_the_recorder_notes_the_site_and_no_other(own_recorder: Recorder, tmp_path: Path) -> None:
     with pytest.raises(OperationalError):
         memql.connect(tmp_path / "no" / "store")
-    (place,) = own_recorder.places()
-    (site,) = (site for site in all_sites() if site.place == place)
+    places = own_recorder.places()
+    (site,) = (site for site in all_sites() if site.place in places)
+    assert own_recorder.made_at() == {site.place}
     assert "there is no folder" in site.text
     assert own_recorder.pairs == {("OperationalError", "58P01")}
 
@@ -181,9 +184,10 @@ def test_the_recorder_notes_the_site_and_no_other(own_recorder: Recorder, tmp_pa
 def test_the_recorder_notes_who_asked_for_an_error(own_recorder: Recorder) -> None:
     with memql.connect() as con, pytest.raises(ProgrammingError):
         con.execute("DROP MODEL nosuch")
-    sites = {site.place: site for site in all_sites()}
-    texts = {sites[place].text.split("(")[0] for place in own_recorder.places()}
+    places = own_recorder.places()
+    texts = {site.text.split("(")[0] for site in all_sites() if site.place in places}
     assert texts == {"ProgrammingError", "unknown"}
+    assert places > own_recorder.made_at()
 
 
 def test_random_tests_do_not_count(own_recorder: Recorder, tmp_path: Path) -> None:
@@ -203,7 +207,7 @@ def test_a_class_below_an_error_counts_as_that(own_recorder: Recorder) -> None:
     assert not own_recorder.places() and not own_recorder.pairs
 
 
-def unreached(sites: set[Site], places: set[Place]) -> list[str]:
+def unreached(sites: Iterable[Site], places: set[Place]) -> list[str]:
     return sorted(str(site) for site in sites if site.place not in places)
 
 
@@ -227,5 +231,21 @@ def test_every_error_is_reached_by_a_test(recorder: Recorder) -> None:
     assert not pairs - recorder.pairs, f"never raised: {sorted(pairs - recorder.pairs)}"
 
 
-def test_the_last_test_is_there() -> None:
+def test_it_runs_last_and_only_with_all_others() -> None:
     assert LAST_TEST in globals()
+    every = sorted((ROOT / "tests").rglob("test_*.py"))
+    items = [SimpleNamespace(name=LAST_TEST, path=every[0])]
+    items += [SimpleNamespace(name="test_a", path=path) for path in every]
+    left: list[Any] = []
+
+    def arranged(given: list[Any], **options: str) -> list[str]:
+        hook = SimpleNamespace(pytest_deselected=lambda items: left.extend(items))
+        config: Any = SimpleNamespace(hook=hook, getoption=options.get)
+        pytest_collection_modifyitems(config, given)
+        return [item.name for item in given]
+
+    assert arranged(list(items)) == ["test_a"] * len(every) + [LAST_TEST]
+    assert not left
+    for part in (arranged(items[:-1]), arranged(list(items), keyword="not slow")):
+        assert LAST_TEST not in part
+    assert [item.name for item in left] == [LAST_TEST] * 2

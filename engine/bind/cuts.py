@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from sqlglot import exp
 
 from memql.engine import syntax
+from memql.engine.bind.shape import cte_of, rename_ctes
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position
-from memql.engine.plan import CUT_TABLE, Cut, Relation
-from memql.errors import NotSupportedError, ProgrammingError
+from memql.engine.plan import CUT_TABLE, VISIBLE_TABLE, Cut, Relation
+from memql.errors import InternalError, NotSupportedError, ProgrammingError
+
+# Of the names that common table expressions get where a part of a query takes them along.
+CTE_PREFIX = "_memql_cte"
 
 
 def has_token_limit(query: exp.Expr) -> bool:
@@ -39,6 +43,7 @@ def take_cuts(
     """
     if not has_token_limit(query):
         return query, ()
+    rename_ctes(query, CTE_PREFIX)
     outside = _source_names(query)
     cuts: list[Cut] = []
     for part in _parts(query):
@@ -55,8 +60,11 @@ def take_cuts(
             part.replace(exp.Subquery(this=scan, alias=part.args.get("alias")))
         else:
             part.replace(scan)
-        relation = finish(_standing_alone(part, limit.args.get("rows"), reach))
+        part = _standing_alone(part, limit.args.get("rows"), reach)
+        _check_names(part, cuts)
+        relation = finish(part)
         cuts.append(Cut(table, relation, limit.this.copy(), limit.args.get("model")))
+    _check_names(query, cuts)
     rest = query.find(syntax.TokenLimit)
     if rest is not None:
         raise NotSupportedError(
@@ -147,29 +155,39 @@ def _source_names(query: exp.Query) -> set[str]:
 
 
 def _ctes_in_reach(part: exp.Query, context: StatementContext) -> list[exp.Expr]:
-    """Return copies of the common table expressions around a part that it can name, outer first."""
-    found: list[list[exp.Expr]] = []
+    """Return copies of the common table expressions around a part that it can name, outer first.
+
+    Each has a name of its own, so that none hides another.
+    """
+    reach: list[exp.Expr] = []
     node: exp.Expr = part
     while node.parent is not None:
         parent = node.parent
+        clause = parent.args.get("with_")
+        seen: list[exp.Expr] = []
         if isinstance(parent, exp.With):
-            before = parent.expressions[: parent.expressions.index(node)]
             if parent.args.get("recursive"):
                 raise NotSupportedError(
                     "LIMIT n TOKENS inside WITH RECURSIVE is not possible",
                     position=position(context.text, part),
                     statement=context.text,
                 )
-            found.append([cte.copy() for cte in before])
-            node = parent.parent or parent
-            continue
-        clause = parent.args.get("with_")
-        if isinstance(clause, exp.With) and clause is not node:
-            found.append([cte.copy() for cte in clause.expressions])
+            seen = parent.expressions[: [cte is node for cte in parent.expressions].index(True)]
+        elif isinstance(clause, exp.With) and clause is not node:
+            seen = clause.expressions
+        reach[:0] = [cte.copy() for cte in seen]
         node = parent
-    inner_names: set[str] = set()
-    reach: list[list[exp.Expr]] = []
-    for level in found:  # an inner name hides an outer one
-        reach.insert(0, [cte for cte in level if fold(cte.alias) not in inner_names])
-        inner_names.update(fold(cte.alias) for cte in level)
-    return [cte for level in reach for cte in level]
+    return reach
+
+
+def _check_names(part: exp.Query, cuts: Sequence[Cut]) -> None:
+    """Make sure that DuckDB finds no table by a name that the binder did not put there.
+
+    Raises:
+        InternalError: a name is left over, which DuckDB would look up in its own catalogs.
+    """
+    known = {VISIBLE_TABLE, *(cut.table for cut in cuts)}
+    for table in part.find_all(exp.Table):
+        if isinstance(table.this, exp.Identifier) and table.name not in known:
+            if table.db or cte_of(table) is None:
+                raise InternalError(f"the table {table.sql(dialect='duckdb')} was not resolved")

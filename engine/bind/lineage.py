@@ -133,6 +133,10 @@ def _trace_select(select: exp.Select) -> None:
             raise Untraceable("unnest in the projection")
         if projection.find(exp.Columns):
             raise Untraceable("COLUMNS(...)")
+    for key in ("order", "qualify"):
+        clause = select.args.get(key)
+        if clause is not None and not select.args.get("group") and has_aggregate(clause):
+            raise Untraceable(f"an aggregate in {key.upper()} only")
     if order := select.args.get("order"):
         if any(key.this.name.upper() == "ALL" for key in order.expressions):
             raise Untraceable("ORDER BY ALL")
@@ -148,6 +152,9 @@ def _trace_select(select: exp.Select) -> None:
         # DISTINCT is grouping by every column; then the lineage of equal rows is collected.
         select.set("distinct", None)
         select.set("group", exp.Group(all=True))
+        # Over constants alone GROUP BY ALL is one group, even of no row.
+        rows = exp.Count(this=exp.Star(), big_int=True)
+        select.set("having", exp.Having(this=exp.GT(this=rows, expression=exp.Literal.number(0))))
         grouped = True
     for projection in select.expressions:
         _exclude_hidden(projection, carriers)

@@ -54,6 +54,49 @@ def visible_ctes(table: exp.Expr) -> set[str]:
     return names
 
 
+def cte_of(table: exp.Table) -> exp.CTE | None:
+    """Return the common table expression that a table reference means, None if it means a table."""
+    if not isinstance(table.this, exp.Identifier) or table.db:
+        return None
+    name = fold(table.name)
+    node: exp.Expr = table
+    while node.parent is not None:
+        parent = node.parent
+        clause = parent.args.get("with_")
+        seen: list[exp.Expr] = []
+        if isinstance(parent, exp.With):
+            before = [cte is node for cte in parent.expressions].index(True)
+            # A recursive one reads itself before an outer one of its name.
+            seen = parent.expressions[: before + 1 if parent.recursive else before]
+        elif isinstance(clause, exp.With) and clause is not node:
+            seen = clause.expressions
+        for cte in reversed(seen):
+            if isinstance(cte, exp.CTE) and fold(cte.alias) == name:
+                return cte
+        node = parent
+    return None
+
+
+def rename_ctes(query: exp.Query, prefix: str) -> None:
+    """Give every common table expression of a query a name that no other has, in place.
+
+    A part of the query can then take along all that it may read, whatever hid what before.
+    """
+    meant = {id(table): cte_of(table) for table in query.find_all(exp.Table)}
+    names = {id(cte): f"{prefix}{number}" for number, cte in enumerate(query.find_all(exp.CTE))}
+    for table in list(query.find_all(exp.Table)):
+        cte = meant[id(table)]
+        if cte is None:
+            continue
+        if not table.alias:
+            alias = table.args.get("alias") or exp.TableAlias()
+            alias.set("this", exp.to_identifier(table.name, quoted=True))
+            table.set("alias", alias)
+        table.set("this", exp.to_identifier(names[id(cte)], quoted=True))
+    for cte in query.find_all(exp.CTE):
+        cte.args["alias"].set("this", exp.to_identifier(names[id(cte)], quoted=True))
+
+
 def name_subqueries(query: exp.Query) -> None:
     """Name the subqueries in FROM that have no alias as DuckDB does, in place."""
     taken = {fold(alias.name) for alias in query.find_all(exp.TableAlias)}

@@ -14,7 +14,7 @@ from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
 from memql.engine.names import quote
 from memql.engine.printing import print_sql
-from memql.engine.result import Result, arrow_of, columns_of, rescanned
+from memql.engine.result import Result, arrow_of, columns_of, plain_arrow, rescanned
 from memql.engine.run.executor import Executor
 from memql.engine.run.relation import translate
 from memql.errors import DataError, IntegrityError, ProgrammingError
@@ -61,7 +61,7 @@ class ChangeRunner:
             ProgrammingError: the user may not write for that owner.
             OperationalError: another transaction changed the same rows.
         """
-        table = self.executor.table(plan.relation, None, write=False, lineage=False)
+        table = plain_arrow(self.executor.table(plan.relation, None, write=False, lineage=False))
         try:
             if isinstance(plan, InsertPlan):
                 ids = self._insert(plan, table)

@@ -13,15 +13,17 @@ from sqlglot import exp
 from memql.engine.bind.parameters import Values
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
+from memql.engine.failures import of_text, translate
 from memql.engine.models import Models
 from memql.engine.plan import LINEAGE_COLUMN, Cut, Relation
 from memql.engine.printing import print_query
 from memql.engine.result import Column, arrow_of, columns_of
 from memql.engine.run.prompts import rendered_rows
-from memql.engine.run.relation import run_printed, translate
+from memql.engine.run.relation import run_printed
 from memql.engine.segments import Segments
 from memql.errors import DataError
 from memql.storage.store import Store
+from memql.storage.transaction import roll_back
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -111,12 +113,11 @@ class Cutter:
         if self.in_transaction:
             yield
             return
-        self.cursor.begin()
         try:
+            self.cursor.begin()
             yield
         finally:
-            with contextlib.suppress(duckdb.Error):
-                self.cursor.rollback()
+            roll_back(self.cursor)
 
     def _cut(
         self, cut: Cut, model: str | None, columns: dict[str, tuple[Column, ...]]
@@ -160,13 +161,20 @@ class Cutter:
                 part = pa.Table.from_batches([batch])
                 rows = _rendered(part, columns, scratch)
                 room = room_tokens - used
-                fitting, tokens = self.segments.leading(rows, spec, room, write=self.write)
+                fitting, tokens = self.segments.leading(
+                    rows, spec, room, self.context.check_cancel, write=self.write
+                )
                 used += tokens
                 kept.append(part.slice(0, fitting))
                 ended = fitting < part.num_rows
                 if ended:
                     break
-            table = pa.concat_tables(kept) if kept else reader.schema.empty_table()
+            table = pa.Table.from_batches([], reader.schema)
+            if kept:
+                table = pa.concat_tables(kept)
+        except (OSError, pa.ArrowException) as error:
+            # What fails behind the first rows comes through Arrow, as text.
+            raise translate(of_text(str(error)), self.context) from error
         finally:
             reader.close()
         return _Leading(table, columns, used, ended)

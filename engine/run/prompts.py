@@ -79,7 +79,9 @@ class Preparer:
             rows = canonical_order(rows, self.context.owner)
         rows = rows[:limit_rows]
         if limit_tokens is not None:
-            fitting, _ = self.segments.leading(rows, self.spec, limit_tokens, write=self.write)
+            fitting, _ = self.segments.leading(
+                rows, self.spec, limit_tokens, self.context.check_cancel, write=self.write
+            )
             rows = rows[:fitting]
         prompt = self.segments.prompt(rows, self.spec, self.context.owner, write=self.write)
         tail: list[int] = []

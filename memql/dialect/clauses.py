@@ -56,8 +56,7 @@ def _token_limit(reader: Reader, tokens: exp.Expr | None, rows: exp.Expr | None)
     for amount in (tokens, rows):
         if isinstance(amount, exp.Var):
             reader.fail("expected a number of tokens, not ALL")
-    if tokens is None:
-        reader.fail("expected a number of tokens", token=reader._prev)
+    assert tokens is not None, "without an amount TOKENS is read as one"
     return reader.expression(syntax.TokenLimit(this=tokens, rows=rows))
 
 

@@ -144,6 +144,8 @@ def _parse_rights(reader: Reader, end: str) -> _Rights | list[exp.Expr]:
         if reader.take("PRIVILEGES") or reader._match(TokenType.COMMA):
             continue
         break
+    if not words and reader.sees("ON"):
+        reader.fail("expected READ, SELECT, ALL or another right before ON")
     if reader.take("ON"):
         return _parse_object(reader, words)
     if reader.sees(end):
@@ -170,8 +172,6 @@ def _parse_object(reader: Reader, words: list[Token]) -> _Rights:
 def _actions(reader: Reader, words: list[Token], allowed: tuple[str, ...], on: str) -> list[str]:
     if [token.text.upper() for token in words] == ["ALL"]:
         return ["ALL"]
-    if not words:
-        reader.fail(f"expected {one_of((*allowed, 'ALL'))} before ON", token=reader._prev)
     for token in words:
         quoted = token.token_type in reader.TEXT_MATCH_EXCLUDED_TOKENS
         if quoted or token.text.upper() not in allowed:

@@ -23,6 +23,7 @@ from memql.dialect import (
     views,
 )
 from memql.dialect.parser import MemQLParser
+from memql.dialect.reader import option_name_sql
 from memql.engine import syntax
 
 
@@ -41,7 +42,7 @@ class MemQLGenerator(DuckDBGenerator):
         **policies.PRINTERS,
         **session.PRINTERS,
         syntax.Option: lambda self, node: (
-            f"{self.sql(node, 'this')} = {self.sql(node, 'expression')}"
+            f"{option_name_sql(self, node)} = {self.sql(node, 'expression')}"
         ),
     }
 

@@ -55,6 +55,7 @@ def _materialize_sql(generator: DuckDBGenerator, node: exp.Expr) -> str:
 
 def parse_generate(reader: Reader) -> exp.Expr:
     """Return generate; its parentheses are matched by sqlglot's function parser."""
+    word = reader._tokens[reader._index - 2]
     arguments: list[exp.Expr] = []
     options: list[exp.Expr] = []
     if reader.sees("DISTINCT"):
@@ -86,7 +87,7 @@ def parse_generate(reader: Reader) -> exp.Expr:
             options=options,
             order=order,
             limit=limit,
-        )
+        ).update_positions(word)
     )
 
 

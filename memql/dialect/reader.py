@@ -30,8 +30,9 @@ class Reader(DuckDBParser):
 
     def expect(self, words: str, what: str | None = None) -> None:
         """Step over ``words``, separated by spaces, or fail with ``what`` was expected."""
-        if not self.take(*words.split()):
-            self.fail(f"expected {what or words}", choices=words.split())
+        for word in words.split():
+            if not self.take(word):
+                self.fail(f"expected {what or words}", choices=[word])
 
     def expect_one(self, words: Collection[str], after: str) -> str:
         """Step over one of ``words`` and return it, or fail: one of them after ``after``."""
@@ -213,9 +214,15 @@ def one_of(words: Collection[str]) -> str:
 def options_sql(generator: DuckDBGenerator, node: exp.Expr, sign: str = "=") -> str:
     """Print the options of a node, separated by commas."""
     return ", ".join(
-        f"{generator.sql(option, 'this')} {sign} {generator.sql(option, 'expression')}"
+        f"{option_name_sql(generator, option)} {sign} {generator.sql(option, 'expression')}"
         for option in node.args.get("options") or ()
     )
+
+
+def option_name_sql(generator: DuckDBGenerator, option: exp.Expr) -> str:
+    """Print an option's name; ``order`` needs no quotes there, though DuckDB reserves it."""
+    name = option.this
+    return generator.sql(name) if name.quoted else str(name.name)
 
 
 def with_sql(generator: DuckDBGenerator, node: exp.Expr) -> str:

@@ -43,6 +43,7 @@ def _parse_create_or_replace(reader: Reader) -> exp.Expr:
 def _parse_refresh_mode(reader: Reader) -> exp.Expr:
     mode = reader.take_one(syntax.REFRESH_MODES)
     if mode is None:
+        reader.take("ON")
         reader.fail(
             "expected ON DEMAND, ON COMMIT or EVERY INTERVAL '...' after REFRESH",
             choices=("DEMAND", "COMMIT", "EVERY"),

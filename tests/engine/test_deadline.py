@@ -75,6 +75,35 @@ def test_the_time_between_two_fetches_is_the_programs_own(
         raise OperationalError("interrupted")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "DELETE FROM memories",
+        "CREATE MATERIALIZED VIEW v AS SELECT content FROM memories WITH NO DATA",
+        "DROP MODEL IF EXISTS m",
+    ],
+)
+def test_waiting_for_another_commit_ends(limited: memql.Connection, text: str) -> None:
+    taken, enough = threading.Event(), threading.Event()
+
+    def commit_for_long() -> None:
+        with limited._session._store.commit_lock:
+            taken.set()
+            enough.wait(60)
+
+    other = threading.Thread(target=commit_for_long)
+    other.start()
+    assert taken.wait(60)
+    try:
+        with pytest.raises(memql.OperationalError, match="took longer than 20ms"):
+            limited.execute(text)
+    finally:
+        enough.set()
+        other.join()
+    limited.execute("SET memql.statement_timeout = 0")
+    limited.execute(text)
+
+
 def test_a_model_is_stopped(limited: memql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(runtime: Runtime, *args: Any, check_cancel: Any, **kwargs: Any) -> None:
         while True:
@@ -109,6 +138,56 @@ def test_a_transaction_that_was_stopped_is_rolled_back(limited: memql.Connection
         limited.execute(f"SELECT count(*) FROM ({ENDLESS} WHERE i % 3 = 5)")
     limited.execute("ROLLBACK")
     assert limited.execute("SELECT count(*) FROM memories").fetchone() == (4,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "INSERT INTO memories (content) VALUES ('x')",
+        "SELECT content FROM memories LIMIT 100 TOKENS",
+        "CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT content FROM memories WITH NO DATA",
+    ],
+)
+def test_an_interruption_that_hits_begin_leaves_no_transaction(
+    con: memql.Connection, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    class Interrupted:
+        """A cursor on which BEGIN is done, and is interrupted all the same; ROLLBACK too, once."""
+
+        def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+            self._cursor = cursor
+            self._left = 2
+
+        def _interrupt(self, word: str) -> None:
+            if self._left and word in ("BEGIN", "ROLLBACK"):
+                self._left -= 1
+                if word == "BEGIN":
+                    self._cursor.begin()
+                raise duckdb.InterruptException("INTERRUPT Error: Interrupted!")
+
+        def begin(self) -> None:
+            self._interrupt("BEGIN")
+            self._cursor.begin()
+
+        def execute(self, sql: str, *others: Any) -> Any:
+            self._interrupt(sql)
+            return self._cursor.execute(sql, *others)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._cursor, name)
+
+    session = con._session
+    broken: Any = Interrupted(session._cursor)
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "_cursor", broken)
+        patched.setattr(session._transaction, "_cursor", broken)
+        patched.setattr(session, "_own_cursor", lambda: broken)
+        with pytest.raises(memql.OperationalError):
+            con.execute(text).fetchall()
+        assert not broken._left
+    assert not con.in_transaction
+    con.execute("INSERT INTO memories (content) VALUES ('afterwards')")
+    con.execute(text)
 
 
 def test_another_error_stays_what_it_is() -> None:

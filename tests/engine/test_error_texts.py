@@ -15,11 +15,12 @@ from sqlglot.errors import SqlglotError
 import memql
 from memql import parser
 from memql.dialect import MemQL, refuse_compiled_sqlglot
-from memql.engine.bind import cuts
+from memql.engine.bind import cuts, sources
 from memql.engine.context import StatementContext
 from memql.engine.failures import FAILURES, failure_of, translate
 from memql.engine.models import Models
 from memql.engine.run import change, relation
+from memql.engine.syntax import Materialize
 from memql.engine.unbuilt import refusal
 from memql.errors import Error, InterfaceError, Position, ProgrammingError
 
@@ -240,7 +241,7 @@ def test_rows_that_cannot_be_written(
 def test_a_catalog_that_cannot_be_written(
     con: memql.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Models, "add", fail)
+    monkeypatch.setattr(Models, "create", fail)
     error = failed(con.execute, "CREATE MODEL m FROM 'tiny'")
     assert (error.code, error.message) == ("58030", "Could not read from file")
     monkeypatch.undo()
@@ -251,7 +252,7 @@ def test_a_plan_that_is_too_deep(con: memql.Connection, monkeypatch: pytest.Monk
     def too_deep(*_: object) -> Any:
         raise RecursionError
 
-    monkeypatch.setattr(con._session, "_run", too_deep)
+    monkeypatch.setattr(con._session, "_run_plan", too_deep)
     error = failed(con.execute, "SELECT 1")
     assert (error.code, error.message) == ("54001", "the statement is nested too deeply")
 
@@ -263,10 +264,13 @@ def test_a_limit_that_is_left_over(con: memql.Connection, monkeypatch: pytest.Mo
     assert error.position == Position(1, 36)
 
 
-def test_views_that_grow_without_bound(con: memql.Connection) -> None:
+def test_views_that_grow_without_bound(
+    con: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_EXPANDED_NODES", 100)
     con.execute("CREATE MATERIALIZED VIEW v0 AS SELECT content FROM memories WITH NO DATA")
     with pytest.raises(ProgrammingError, match="the statement with its views has more than") as at:
-        for level in range(20):
+        for level in range(9):
             con.execute(
                 f"CREATE MATERIALIZED VIEW v{level + 1} AS SELECT content FROM v{level} "
                 f"UNION ALL SELECT content FROM v{level} WITH NO DATA"
@@ -287,6 +291,14 @@ def test_a_tree_with_text_that_was_not_understood() -> None:
         "42601",
         "syntax error: a part of the statement was not understood",
     )
+
+
+def test_a_clause_of_the_whole_in_a_part() -> None:
+    part = Materialize(this=exp.select("1"), form="AUTO")
+    tree = exp.select("*").from_(exp.Subquery(this=part))
+    error = failed(parser._check_kind, tree, "SELECT 1")
+    assert error.code == "42601"
+    assert error.message.startswith("MATERIALIZE is the last clause of a top-level query")
 
 
 def test_other_errors_of_the_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -311,3 +323,25 @@ def test_sqlglotc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(error, InterfaceError)
     assert "sqlglotc 30.30.0 is installed" in error.message
     assert error.hint is not None and error.hint.startswith("pip uninstall sqlglotc")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "found"),
+    [
+        ("SELECT 1,\n\x00", "22021", "syntax error: the statement holds a NUL character (line 2"),
+        ("SELECT '\ud800'", "22021", "the statement holds half of a character"),
+        ("SELECT " + "1," * 10_000 + "1", "54000", "the statement has 20,002 words and signs"),
+        (
+            "SELECT '" + "a" * 70_000 + "'",
+            "54000",
+            "the statement has 70,009 bytes; at most 65,536",
+        ),
+        ("SELECT 1" + "::INT" * 300, "54001", "syntax error: the statement is nested too deeply"),
+        ("SELECT 1" + "::INT" * 100, "54001", "syntax error: the statement is nested too deeply"),
+    ],
+    ids=["nul", "surrogate", "words", "bytes", "levels", "brackets"],
+)
+def test_texts_that_are_too_much(con: memql.Connection, text: str, code: str, found: str) -> None:
+    error = failed(con.execute, text)
+    assert isinstance(error, ProgrammingError) and error.code == code
+    assert str(error).startswith(found)

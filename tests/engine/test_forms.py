@@ -17,6 +17,7 @@ from memql.engine.prompt import Row
 from memql.engine.segments import Segments
 from memql.storage.store import Store
 from tests.engine.conftest import Fed
+from tests.soak import examples
 
 QUESTION = "What must Alice not eat?"
 TEXTS = st.lists(
@@ -58,7 +59,7 @@ def first_logits(monkeypatch: pytest.MonkeyPatch) -> FirstLogits:
 
 
 @settings(
-    max_examples=25,
+    examples(25),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(texts=TEXTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def test_the_oracle_notices_one_token_too_many(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(
             Segments,
             "leading",
-            lambda self, rows, spec, room, *, write: fits(self, rows, spec, room + 1, write=write),
+            lambda self, rows, spec, room, *others, write: fits(
+                self, rows, spec, room + 1, *others, write=write
+            ),
         )
         assert con.execute(query).fetchall()
 
@@ -169,6 +172,99 @@ def test_a_view_counts_tokens_of_its_model(tmp_path: Path) -> None:
         )
         plan = con.execute("EXPLAIN (COSTS off) SELECT count(*) FROM v").fetchall()
         assert any(line.strip() == "model: m" for (line,) in plan)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "'-170141183460469231731687303715884105728'::HUGEINT",
+        "340282366920938463463374607431768211455::UHUGEINT",
+        "'10101'::BIT",
+        "TIMETZ '12:00:00+02'",
+        "'00000000-0000-0000-0000-000000000001'::UUID",
+        "INTERVAL '1 month 2 days 3 us'",
+        "1.50::DECIMAL(38, 10)",
+        "['1'::BIT, NULL]",
+        "{'a': '10'::BIT, 'b': [true]}",
+        "'a'::ENUM('a', 'b')",
+        "'\\xFF'::BLOB",
+        "MAP {'a': 1}",
+        "TIMESTAMP_NS '2026-01-01 00:00:00.123456789'",
+        "'NaN'::DOUBLE",
+        "union_value(a := 1)",
+        "true",
+        "NULL",
+    ],
+)
+def test_values_and_types_are_kept(value: str) -> None:
+    query = f"SELECT {value} AS x, typeof({value}) AS kind, 1 AS x"
+    with memql.connect() as con:
+        wanted = [str(row) for row in con.execute(query).fetchall()]
+        cut = con.execute(f"{query} LIMIT 1000 TOKENS")
+        assert [str(row) for row in cut.fetchall()] == wanted
+        inner = (
+            f"SELECT x, typeof(x), y FROM ({query.replace('1 AS x', '1 AS y')} LIMIT 999 TOKENS)"
+        )
+        assert [str(row) for row in con.execute(inner).fetchall()] == wanted
+        con.execute("BEGIN")
+        assert [str(row) for row in con.execute(query).fetchall()] == wanted
+
+
+def test_arrow_gets_types_that_other_programs_know() -> None:
+    import pyarrow as pa
+
+    with memql.connect() as con:
+        query = "SELECT uuid() AS id, sum(range) AS n, true AS b, [uuid()] AS l FROM range(3)"
+        assert con.execute(query).arrow().schema.types == [
+            pa.string(),
+            pa.decimal128(38, 0),
+            pa.bool_(),
+            pa.list_(pa.string()),
+        ]
+
+
+def test_an_error_behind_the_first_rows_is_told_in_memqls_words() -> None:
+    late = "CAST(CASE WHEN range > 10000 THEN 'x' ELSE '1' END AS INT)"
+    with memql.connect() as con:
+        for query in (
+            f"SELECT {late} AS c FROM range(200000)",
+            f"SELECT {late} AS c FROM range(200000) LIMIT 1000000000 TOKENS",
+        ):
+            with pytest.raises(memql.DataError, match="Could not convert string 'x'") as caught:
+                con.execute(query).fetchall()
+            assert "LINE" not in str(caught.value)
+
+
+def test_a_reader_waits_for_no_writer(tmp_path: Path) -> None:
+    with _store(tmp_path / "s", 3) as con:
+        lock = con._session._store.commit_lock
+        taken, enough = threading.Event(), threading.Event()
+
+        def write_for_long() -> None:
+            with lock:
+                taken.set()
+                enough.wait(60)
+
+        writer = threading.Thread(target=write_for_long)
+        writer.start()
+        assert taken.wait(60)
+        try:
+            rows = con.execute("SELECT content FROM memories LIMIT 100 TOKENS").fetchall()
+            assert len(rows) == 3 and writer.is_alive()
+        finally:
+            enough.set()
+            writer.join()
+
+
+def test_long_rows_are_counted_a_few_at_a_time(tokenized: list[str]) -> None:
+    with memql.connect() as con:
+        con.executemany(
+            "INSERT INTO memories (content, importance) VALUES (?, ?)",
+            [[f"{number} " + "long " * 10_000, number / 10] for number in range(10)],
+        )
+        query = "SELECT content FROM memories ORDER BY importance LIMIT 10 TOKENS"
+        assert con.execute(query).fetchall() == []
+        assert len(tokenized) == 2
 
 
 def test_rows_without_text_take_no_room(tmp_path: Path) -> None:

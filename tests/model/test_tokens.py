@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from memql.engine.model.spec import ModelSpec, describe
 from memql.engine.model.tokens import Tokens
 from memql.errors import DataError, OperationalError
+from tests.soak import examples
 
 SpecOf = Callable[[str], ModelSpec]
 CopyOf = Callable[[str], Path]
@@ -80,7 +81,7 @@ def test_a_template_can_write_them(tokens: Tokens, control_ids: dict[str, int]) 
     assert control_ids["<|end|>"] in tokens.tail("plain")
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.text() | st.sampled_from(LOOK_ALIKES), max_size=6))
 def test_a_segment_is_the_same_alone(tokens: Tokens, texts: list[str]) -> None:
     together = tokens.segments(texts)

@@ -28,3 +28,10 @@ def test_runner_notices_a_missing_error(tmp_path: Path) -> None:
     wrong.write_text("statement error ProgrammingError\nSELECT 1\n")
     with pytest.raises(AssertionError, match="no error"):
         Runner(tmp_path / "store.memql").run(wrong)
+
+
+def test_runner_notices_another_code(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.test"
+    wrong.write_text("statement error ProgrammingError 42P01\nSELECT x FROM memories\n")
+    with pytest.raises(AssertionError, match="wrong.test:1: 42703"):
+        Runner(tmp_path / "store.memql").run(wrong)

@@ -1,0 +1,47 @@
+"""Where sqlglotc is installed, connect() says that MemQL cannot work with it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.test_layout import ROOT
+
+PROGRAM = """
+import memql
+try:
+    memql.connect(":memory:").execute("SELECT 1").fetchall()
+except memql.InterfaceError as error:
+    print(error)
+else:
+    print("works")
+"""
+
+
+def run_beside(folder: Path, distribution: str) -> str:
+    """Connect in a process that has one more distribution, and return what it prints."""
+    info = folder / f"{distribution}-30.30.0.dist-info"
+    info.mkdir()
+    metadata = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 30.30.0\n"
+    (info / "METADATA").write_text(metadata, "utf-8")
+    path = os.pathsep.join([str(folder), str(ROOT)])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    return done.stdout
+
+
+def test_connect_says_how_to_remove_it(tmp_path: Path) -> None:
+    printed = run_beside(tmp_path, "sqlglotc")
+    assert "MemQL cannot work beside sqlglotc, and sqlglotc 30.30.0 is installed" in printed
+    assert "pip uninstall sqlglotc" in printed
+
+
+def test_connect_works_beside_other_packages(tmp_path: Path) -> None:
+    assert run_beside(tmp_path, "sqlglot_extras") == "works\n"
