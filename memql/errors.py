@@ -56,6 +56,7 @@ CODES: dict[str, str] = {
     "42803": "grouping_error",
     "42809": "wrong_object_type",
     "42883": "undefined_function",
+    "428C9": "generated_always",
     "42939": "reserved_name",
     "42P01": "undefined_table",
     "42P02": "undefined_parameter",

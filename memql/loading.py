@@ -148,7 +148,7 @@ def read_line(line: bytes, number: int) -> dict[str, Any] | None:
             raise DataError(
                 f"line {number:,}: the column {key} is computed by MemQL",
                 hint=f'leave the key "{key}" out',
-                code="42501",
+                code="428C9",
             )
         if key not in COLUMNS:
             attributes[key] = value

@@ -20,7 +20,7 @@ from memql.nesting import check_nesting, too_deep
 
 MAX_STATEMENT_BYTES = DEFAULT_STATEMENT_BYTES
 MAX_STATEMENT_TOKENS = 20_000
-# Expressions in brackets reach Python's own recursion limit earlier, at about 45.
+# Expressions in brackets reach Python's own recursion limit earlier, at 30 to 40.
 MAX_STATEMENT_DEPTH = 60
 # Columns, operators and clauses; names and values are not counted. Where sqlglot tries a text in
 # several ways, each counts.

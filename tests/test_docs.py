@@ -292,7 +292,7 @@ def test_every_node_of_the_dialect_has_an_example() -> None:
 
 
 def test_a_statement_without_an_example_is_noticed() -> None:
-    page = re.sub("^SHOW .*;$", "SELECT 1;", read("docs/language.md"), flags=re.MULTILINE)
+    page = re.sub("^SHOW [A-Z].*;$", "SELECT 1;", read("docs/language.md"), flags=re.MULTILINE)
     assert undocumented_statements(page) == ["ShowCatalog"]
 
 

@@ -176,7 +176,7 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
             hint="insert a new memory and delete the old one",
             position=position(binder.context.text, names[columns.index("id")]),
             statement=binder.context.text,
-            code="42501",
+            code="428C9",
         )
     select = _with_rows(select.from_(table.copy()), tree)
     bound = binder.bind_relation(_checked(select, binder))
@@ -274,7 +274,7 @@ def _check_columns(
                 f"the column {name} is computed by MemQL",
                 position=position(context.text, node),
                 statement=context.text,
-                code="42501",
+                code="428C9",
             )
         if name in columns[:number]:
             raise ProgrammingError(

@@ -13,10 +13,10 @@ from memql.engine.bind.changes import ChangePlan, DeletePlan, InsertPlan, Update
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
 from memql.engine.names import quote
-from memql.engine.printing import print_sql
+from memql.engine.printing import print_query
 from memql.engine.result import Result, arrow_of, columns_of, plain_arrow, rescanned
 from memql.engine.run.executor import Executor
-from memql.engine.run.relation import translate
+from memql.engine.run.relation import run_printed, translate
 from memql.errors import DataError, IntegrityError, ProgrammingError
 from memql.storage import memories
 from memql.storage.transaction import Transaction
@@ -201,7 +201,9 @@ class ChangeRunner:
             query.set("from_", exp.From(this=table))
             query = query.where('id IN (SELECT CAST("id" AS UUID) FROM "_memql_ids")', copy=False)
             query = query.order_by("id", copy=False)
-            running = self.cursor.execute(print_sql(query))
+            running = run_printed(
+                print_query(query), self.cursor, self.executor.values, self.context
+            )
             columns = columns_of(running)
             rows = rescanned(self.executor.store, arrow_of(running), columns)
         finally:

@@ -15,6 +15,7 @@ from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
 from memql.engine.failures import of_text, translate
 from memql.engine.models import Models
+from memql.engine.names import position
 from memql.engine.plan import LINEAGE_COLUMN, Cut, Relation
 from memql.engine.printing import print_query
 from memql.engine.result import Column, arrow_of, columns_of
@@ -220,7 +221,12 @@ def whole_number(
         found = run_printed(printed, cursor, values, context).fetchall()
         value = found[0][0]
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_LIMIT:
-        raise DataError(f"{what} takes a whole number of at least 0, found {value!r}", code="22023")
+        raise DataError(
+            f"{what} takes a whole number of at least 0, found {value!r}",
+            position=position(context.text, node),
+            statement=context.text,
+            code="22023",
+        )
     return value
 
 

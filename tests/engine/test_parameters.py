@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 import memql
-from memql.errors import DataError, Error, InterfaceError, ProgrammingError
+from memql.errors import DataError, Error, InterfaceError, NotSupportedError, ProgrammingError
 
 
 @pytest.fixture
@@ -45,10 +45,71 @@ def test_values_are_taken_in_the_order_of_the_text(con: memql.Connection) -> Non
         ("SELECT ?", ["'; DROP TABLE memories; --"], [("'; DROP TABLE memories; --",)]),
         ("SELECT content FROM memories WHERE importance > ? ORDER BY 1", [0.15], [("b",)]),
         ("SELECT 1", [], [(1,)]),
+        ("SELECT content FROM memories ORDER BY content LIMIT ? ROWS ? TOKENS", [1, 99], [("a",)]),
+        ("SELECT * FROM range($1) LIMIT $2", [3, 1], [(0,)]),
+        ("SELECT x FROM (VALUES (?), (?)) AS t(x)", [1, 2], [(1,), (2,)]),
+        ("SELECT [?, ?][?], {'a': ?}", [1, 2, 1, 3], [(1, {"a": 3})]),
+        ("SELECT CASE ? WHEN ? THEN ? END", [1, 1, 2], [(2,)]),
+        ("SELECT INTERVAL (?) DAY", [3], [(timedelta(days=3),)]),
+        ("SELECT count(*) FILTER (WHERE kind = ?) FROM memories", ["x"], [(2,)]),
+        (
+            "SELECT content FROM memories QUALIFY row_number() OVER (ORDER BY content) <= ?",
+            [1],
+            [("a",)],
+        ),
+        (
+            "UPDATE memories SET importance = ? WHERE kind IN (?, ?) AND content = ? "
+            "RETURNING importance + ?, ?",
+            [0.5, "x", "z", "a", 1, "back"],
+            [(1.5, "back")],
+        ),
+        ("DELETE FROM memories WHERE content = ? RETURNING content || ?", ["c", "!"], [("c!",)]),
     ],
 )
 def test_forms_of_parameters(con: memql.Connection, text: str, values: Any, rows: Any) -> None:
     assert con.execute(text, values).fetchall() == rows
+
+
+def test_parameters_of_statements_that_are_no_queries(con: memql.Connection) -> None:
+    con.execute("SET memql.max_tokens = ?", [5])
+    assert con.execute("SHOW memql.max_tokens").fetchall() == [("5",)]
+    con.execute("SET memql.max_tokens TO $n", {"n": 6})
+    assert con.execute("SHOW memql.max_tokens").fetchall() == [("6",)]
+    con.execute("CREATE MODEL m FROM ? WITH (system = ?)", ["tiny", "Be brief."])
+    assert con.execute("SELECT name FROM memql.models WHERE name = ?", ["m"]).fetchall() == [("m",)]
+    plan = con.execute("EXPLAIN SELECT content FROM memories WHERE kind = ?", ["x"]).fetchall()
+    assert ("  rows: 2",) in plan
+    materialize = "SELECT content FROM memories MATERIALIZE AS PLAINTEXT WITH (order = ?)"
+    assert con.execute(materialize, ["canonical"]).fetchone()
+    with pytest.raises(ProgrammingError, match="the option order is"):
+        con.execute(materialize, ["odd"])
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("SELECT content FROM memories WHERE content MATCHES ?", "MATCHES"),
+        ("SELECT content FROM memories WHERE content MATCHES ? USING TEXT", "MATCHES"),
+        ("SELECT content FROM memories AT (VERSION => ?)", "AT"),
+        ("SELECT content FROM memories AS OF TIMESTAMP ?", "AT"),
+        ("GRANT READ ON MEMORIES TO bob UNTIL ?", "GRANT"),
+        ("GRANT READ ON MEMORIES TO bob WHERE (kind = ?)", "GRANT"),
+        ("CREATE USER bob WITH PASSWORD ?", "CREATE USER"),
+        ("ALTER USER bob VALID UNTIL ?", "ALTER USER"),
+        ("CREATE ADAPTER a FROM ? FOR MODEL tiny", "CREATE ADAPTER"),
+        ("EXPORT MEMORIES TO ?", "EXPORT MEMORIES"),
+        ("IMPORT MEMORIES FROM ?", "IMPORT MEMORIES"),
+        ("FORGET FROM memories WHERE id = ? VERIFY", "FORGET"),
+        ("EVALUATE VIEW v WITH (rounds = ?)", "EVALUATE VIEW"),
+    ],
+)
+def test_parameters_of_forms_that_nothing_runs_yet(
+    con: memql.Connection, text: str, form: str
+) -> None:
+    with pytest.raises(NotSupportedError, match=f"^{form} is not something"):
+        con.execute(text, ["x"])
+    with pytest.raises(ProgrammingError, match="has 1 parameters, 0 values"):
+        con.execute(text)
 
 
 def test_parameters_of_generate(con: memql.Connection) -> None:

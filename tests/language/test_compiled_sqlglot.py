@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
+import pytest
+
+from memql.dialect import refuse_compiled_sqlglot
+from memql.errors import InterfaceError
 from tests.test_layout import ROOT
 
 PROGRAM = """
@@ -45,3 +50,9 @@ def test_connect_says_how_to_remove_it(tmp_path: Path) -> None:
 
 def test_connect_works_beside_other_packages(tmp_path: Path) -> None:
     assert run_beside(tmp_path, "sqlglot_extras") == "works\n"
+
+
+def test_the_check_names_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "version", lambda name: f"1.2.3 of {name}")
+    with pytest.raises(InterfaceError, match=r"sqlglotc 1\.2\.3 of sqlglotc is installed"):
+        refuse_compiled_sqlglot()
