@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlglot import exp
-
+from memql.engine import syntax
+from memql.engine.bind.options import constant_value, option_values
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import ModelSpec, describe
 from memql.engine.names import position, position_of_quoted, position_of_word, unknown
@@ -68,16 +68,12 @@ class Models:
         return describe(entry.name, entry.source, entry.options)
 
     def create(
-        self,
-        name: str,
-        source: str,
-        options: Mapping[str, Any],
-        *,
-        replace: bool,
-        exists: bool,
-        context: StatementContext,
+        self, tree: syntax.CreateModel, values: Mapping[str, Any], context: StatementContext
     ) -> bool:
         """Add a model after a look at its files; tell whether it was added.
+
+        Args:
+            values: the statement's parameters by name.
 
         Raises:
             ProgrammingError: the name is taken, an option is unknown, or the user is no
@@ -85,8 +81,12 @@ class Models:
             OperationalError, NotSupportedError: the files cannot be used.
         """
         _check_administrator(context)
+        name = tree.this.name
+        source = str(constant_value(tree.args["source"], "FROM", values, context))
+        options = option_values(tree.args.get("options"), values, context)
+        replace = bool(tree.args.get("replace"))
         taken = name.lower() in {entry.name.lower() for entry in self.entries()}
-        if taken and exists and not replace:
+        if taken and tree.args.get("exists") and not replace:
             return False
         if name.lower() == TINY:
             raise ProgrammingError(
@@ -127,25 +127,26 @@ class Models:
         )
         return True
 
-    def drop(self, name: str, *, exists: bool, context: StatementContext, node: exp.Expr) -> bool:
+    def drop(self, tree: syntax.DropModel, context: StatementContext) -> bool:
         """Remove a model; tell whether there was one.
 
         Raises:
             ProgrammingError: there is none, or the user is no administrator.
         """
         _check_administrator(context)
+        name = tree.this.name
         if name.lower() == TINY:
             raise ProgrammingError(
                 f"the model {TINY} ships with MemQL and cannot be dropped",
-                position=position(context.text, node),
+                position=position(context.text, tree.this),
                 statement=context.text,
                 code="42501",
             )
         known = [entry.name for entry in self.entries()]
         if name.lower() not in {entry.lower() for entry in known}:
-            if exists:
+            if tree.args.get("exists"):
                 return False
-            raise unknown("model", name, known, context, node)
+            raise unknown("model", name, known, context, tree.this)
         self._cursor.execute(
             'DELETE FROM "_memql"."models" WHERE lower("name") = lower($name)', {"name": name}
         )

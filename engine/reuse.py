@@ -203,6 +203,27 @@ def load_chain(key: bytes, prefix: Prefix, store: Store) -> int:
     return size
 
 
+def load_again(
+    key: str | None, token_ids: Sequence[int], prefix: Prefix, runtime: Runtime, store: Store
+) -> None:
+    """Fill an empty prefix with an activation that was made before; what is gone is computed anew.
+
+    Args:
+        key: its boundary, hex; None for one that was not stored.
+        token_ids: all of its tokens.
+    """
+    if key is not None:
+        try:
+            load_chain(bytes.fromhex(key), prefix, store)
+        except DamagedNode as damage:
+            store.activations.quarantine(damage.node_id, damage.message)
+            prefix.truncate(0)
+        except NodeGone:
+            prefix.truncate(0)
+    if prefix.tokens == 0:
+        runtime.extend(prefix, list(token_ids))
+
+
 def keep(
     prompt: Prompt,
     choice: Choice,

@@ -28,12 +28,12 @@ from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
 from memql.engine.run.change import ChangeRunner
 from memql.engine.run.executor import Executor, Materialized
-from memql.engine.run.explain import explain_change, explain_plan, explained
+from memql.engine.run.explain import explain
 from memql.engine.run.relation import translate
 from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
 from memql.engine.segments import Segments
 from memql.engine.settings import SETTING_COLUMNS, Settings, setting_rows, settings_of
-from memql.engine.unbuilt import not_yet, refusal
+from memql.engine.unbuilt import refusal
 from memql.engine.views import ViewCatalog
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
@@ -297,30 +297,9 @@ class Session:
         elif isinstance(tree, syntax.DropMaterializedView):
             self._view_runner(context).drop(tree)
         elif isinstance(tree, syntax.CreateModel):
-            source = tree.args["source"]
-            path = values[source.name] if isinstance(source, exp.Placeholder) else source.name
-            options = option_values(tree.args.get("options"), values, context)
-            self._locked(
-                lambda: self._models.create(
-                    tree.this.name,
-                    str(path),
-                    options,
-                    replace=bool(tree.args.get("replace")),
-                    exists=bool(tree.args.get("exists")),
-                    context=context,
-                ),
-                context,
-            )
+            self._locked(lambda: self._models.create(tree, values, context), context)
         elif isinstance(tree, syntax.DropModel):
-            self._locked(
-                lambda: self._models.drop(
-                    tree.this.name,
-                    exists=bool(tree.args.get("exists")),
-                    context=context,
-                    node=tree.this,
-                ),
-                context,
-            )
+            self._locked(lambda: self._models.drop(tree, context), context)
         else:
             raise refusal(tree)
         return Result()
@@ -348,31 +327,11 @@ class Session:
             raise translate(error, context) from error
 
     def _explain(self, tree: syntax.Explain, context: StatementContext, values: Values) -> Result:
-        inner, form = tree.this, tree.args.get("format") or "TEXT"
-        analyze, costs = bool(tree.args.get("analyze")), bool(tree.args.get("costs"))
-        if form not in ("TEXT", "JSON"):
-            raise not_yet(f"EXPLAIN (FORMAT {form.lower()})")
-        if not isinstance(inner, _PLANNED):
+        if not isinstance(tree.this, _PLANNED):
             raise NotSupportedError("EXPLAIN takes a query, INSERT, UPDATE or DELETE")
-        plan = self._plan(inner, context, values)
-        if isinstance(plan, Optimized):
-            cursor = self._cursor if self._transaction.active else self._own_cursor()
-            executor = self._executor(cursor, context, values)
-            if analyze:
-                rows = executor.run(plan.plan).fetchall()
-                if not executor.trace.prompts:
-                    executor.trace.relation_rows = len(rows)
-            else:
-                executor.prepare(plan.plan)
-            operator = explain_plan(plan.plan, plan.fired, executor.trace, analyzed=analyze)
-        elif analyze:
-            raise NotSupportedError(
-                "EXPLAIN ANALYZE of a change is not possible: it would write",
-                hint="EXPLAIN shows its plan and writes nothing",
-            )
-        else:
-            operator = explain_change(inner.key, plan.relation)
-        lines = explained(operator, form, costs=costs)
+        plan = self._plan(tree.this, context, values)
+        cursor = self._cursor if self._transaction.active else self._own_cursor()
+        lines = explain(tree, plan, self._executor(cursor, context, values))
         return result_of(self._store, [{"plan": line} for line in lines], {"plan": "VARCHAR"})
 
     def _catalog(self, context: StatementContext) -> dict[str, CatalogTable]:
@@ -456,23 +415,12 @@ class Session:
             room_tokens: room to leave behind it.
         """
         from memql.engine.model.runtime import load_runtime
-        from memql.engine.reuse import load_chain
-        from memql.storage.nodes import DamagedNode, NodeGone
+        from memql.engine.reuse import load_again
 
         with self._lock:
             self._check_open()
-            runtime = load_runtime(made.spec)
-            prefix = runtime.prefix(made.tokens + room_tokens)
-            if made.key is not None:
-                try:
-                    load_chain(bytes.fromhex(made.key), prefix, self._store)
-                except DamagedNode as damage:
-                    self._store.activations.quarantine(damage.node_id, damage.message)
-                    prefix.truncate(0)
-                except NodeGone:
-                    prefix.truncate(0)
-            if prefix.tokens == 0:
-                runtime.extend(prefix, list(made.token_ids))
+            prefix = load_runtime(made.spec).prefix(made.tokens + room_tokens)
+            load_again(made.key, made.token_ids, prefix, load_runtime(made.spec), self._store)
             return prefix
 
     # -- parts --------------------------------------------------------------------------------

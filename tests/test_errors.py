@@ -226,7 +226,8 @@ def test_every_error_is_reached_by_a_test(recorder: Recorder) -> None:
     assert not unseen, f"the scan does not see these errors: {unseen}"
     page = documented(PAGE.read_text("utf-8"))
     pairs = {(kind, code) for code, (_, kinds) in page.items() for kind in kinds}
-    odd = recorder.pairs - pairs
+    # What is an Error and no class below it shows another error, such as MagicError.
+    odd = {(kind, code) for kind, code in recorder.pairs if kind != "Error"} - pairs
     assert not odd, f"docs/errors.md does not have these classes and codes: {sorted(odd)}"
     assert not pairs - recorder.pairs, f"never raised: {sorted(pairs - recorder.pairs)}"
 

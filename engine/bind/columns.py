@@ -30,7 +30,7 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
         if isinstance(scope.expression, exp.Select):
             for projection in scope.expression.expressions:
                 if isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
-                    _check_table(projection, scope, context)
+                    _check_table(projection, scope, names, context)
         for column in scope.columns:
             if names is None or column.find_ancestor(exp.Query) is not scope.expression:
                 continue  # a subquery's own column is checked in the subquery's own scope
@@ -182,9 +182,13 @@ def _tables(scope: Scope) -> Mapping[str, exp.Expr]:
     return tables
 
 
-def _check_table(column: exp.Column, scope: Scope, context: StatementContext) -> None:
+def _check_table(
+    column: exp.Column, scope: Scope, names: set[str] | None, context: StatementContext
+) -> None:
     tables = _tables(scope)
     if column.table and fold(column.table) not in tables:
+        if names is None or fold(column.table) in names:
+            return  # the fields of a struct
         raise unknown("table", column.table, tables, context, column.args["table"])
 
 

@@ -132,6 +132,59 @@ _REFUSED_NODES: tuple[type[exp.Expr], ...] = (
 )
 
 
+# The parts that DuckDB's grammar has. sqlglot reads those of other dialects too, and leaves them
+# out when it prints for DuckDB: the query would silently be another one.
+_MODIFIERS = (
+    "with_ laterals joins pivots where group having qualify windows order limit offset sample"
+)
+_PARTS: dict[type[exp.Expr], str] = {
+    exp.Select: f"{_MODIFIERS} expressions distinct into from_",
+    exp.Subquery: f"{_MODIFIERS} this alias",
+    exp.Union: f"{_MODIFIERS} this expression distinct by_name",
+    exp.Intersect: f"{_MODIFIERS} this expression distinct by_name",
+    exp.Except: f"{_MODIFIERS} this expression distinct by_name",
+    exp.Table: "this alias db catalog laterals joins pivots ordinality when rows_from sample",
+    exp.With: "expressions recursive",
+    exp.CTE: "this alias materialized key_expressions",
+    exp.Join: "this on side kind using method pivots expressions",
+    exp.Group: "expressions grouping_sets cube rollup all",
+    exp.Order: "this expressions",
+    exp.Ordered: "this desc nulls_first",
+    exp.Limit: "this expression limit_options",
+    exp.Fetch: "direction count limit_options",
+    exp.LimitOptions: "rows percent",
+    exp.Cast: "this to safe",
+    exp.TryCast: "this to safe requires_string",
+    exp.JSONObject: "expressions",
+    exp.GroupConcat: "this separator",
+    exp.ApproxQuantile: "this quantile",
+    exp.ApproxDistinct: "this",
+    exp.CurrentTimestamp: "",
+    exp.CurrentTime: "",
+}
+_FOREIGN: dict[type[exp.Expr], frozenset[str]] = {
+    kind: frozenset(kind.arg_types) - frozenset(parts.split()) for kind, parts in _PARTS.items()
+}
+
+
+def _check_clauses(node: exp.Expr, context: StatementContext) -> None:
+    """Refuse a part of a node that DuckDB's grammar does not have.
+
+    Raises:
+        NotSupportedError: with the name of the part.
+    """
+    foreign = [key for key in _FOREIGN[node.__class__] if node.args.get(key)]
+    if isinstance(node, exp.LimitOptions) and isinstance(node.parent, exp.Fetch):
+        foreign += [key for key in ("percent",) if node.args.get(key)]
+    if foreign:
+        part = ", ".join(sorted(key.strip("_").upper().replace("_", " ") for key in foreign))
+        raise NotSupportedError(
+            f"{node.key.upper()} with {part} is another dialect's and not possible in a query",
+            position=position(context.text, node),
+            statement=context.text,
+        )
+
+
 def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
     """Refuse what a query may not hold.
 
@@ -140,6 +193,8 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
         ProgrammingError: an unknown function, with the nearest known one.
     """
     for node in query.walk():
+        if node.__class__ in _FOREIGN:
+            _check_clauses(node, context)
         if isinstance(node, exp.Query) or node.__class__ is exp.Column:
             continue
         if isinstance(node, exp.Identifier):

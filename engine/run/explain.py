@@ -9,6 +9,9 @@ from typing import Any
 
 from sqlglot import exp
 
+from memql.engine import syntax
+from memql.engine.bind.changes import ChangePlan
+from memql.engine.optimize import Optimized
 from memql.engine.plan import (
     VISIBLE_TABLE,
     Answer,
@@ -20,7 +23,9 @@ from memql.engine.plan import (
     Select,
 )
 from memql.engine.printing import print_sql
-from memql.engine.run.executor import PromptTrace, Trace
+from memql.engine.run.executor import Executor, PromptTrace, Trace
+from memql.engine.unbuilt import not_yet
+from memql.errors import NotSupportedError
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,35 @@ class Operator:
     details: dict[str, Any] = field(default_factory=dict)
     costs: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[Operator, ...] = ()
+
+
+def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Executor) -> list[str]:
+    """Run a plan as far as EXPLAIN does and return its lines, or one JSON document.
+
+    Raises:
+        NotSupportedError: a format that is not there yet, or ANALYZE of a change.
+    """
+    form = tree.args.get("format") or "TEXT"
+    analyze, costs = bool(tree.args.get("analyze")), bool(tree.args.get("costs"))
+    if form not in ("TEXT", "JSON"):
+        raise not_yet(f"EXPLAIN (FORMAT {form.lower()})")
+    if not isinstance(planned, Optimized):
+        if analyze:
+            raise NotSupportedError(
+                "EXPLAIN ANALYZE of a change is not possible: it would write",
+                hint="EXPLAIN shows its plan and writes nothing",
+            )
+        operator = _explain_change(tree.this.key, planned.relation)
+    else:
+        trace = executor.trace
+        if analyze:
+            rows = executor.run(planned.plan).fetchall()
+            if not trace.prompts:
+                trace.relation_rows = len(rows)
+        else:
+            executor.prepare(planned.plan)
+        operator = explain_plan(planned.plan, planned.fired, trace, analyzed=analyze)
+    return [as_json(operator, costs=costs)] if form == "JSON" else as_text(operator, costs=costs)
 
 
 def explain_plan(plan: Plan, fired: Sequence[str], trace: Trace, *, analyzed: bool) -> Operator:
@@ -167,22 +201,12 @@ def _excerpt(text: str) -> str:
     return line if len(line) <= 60 else line[:57] + "..."
 
 
-def explain_change(verb: str, relation: Relation) -> Operator:
+def _explain_change(verb: str, relation: Relation) -> Operator:
     """Return the plan of an INSERT, UPDATE or DELETE: the query whose rows would be written."""
     details = {"policy": relation.policy} if relation.policy else {}
     cuts = tuple(_cut(cut, Trace()) for cut in relation.cuts)
     details["rows from"] = shown_sql(relation.query)
     return Operator(verb.capitalize(), details, inputs=cuts)
-
-
-def explained(operator: Operator, form: str, *, costs: bool) -> list[str]:
-    """Return an explained plan as lines of text, or one JSON document.
-
-    Args:
-        form: TEXT or JSON.
-        costs: whether times and sizes are shown.
-    """
-    return [as_json(operator, costs=costs)] if form == "JSON" else as_text(operator, costs=costs)
 
 
 def as_text(operator: Operator, *, costs: bool) -> list[str]:

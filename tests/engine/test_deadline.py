@@ -40,6 +40,7 @@ def test_what_runs_too_long_ends(limited: memql.Connection, text: str) -> None:
     with pytest.raises(memql.OperationalError, match="took longer than 20ms") as caught:
         limited.execute(text).fetchall()
     assert caught.value.code == "57014"
+    limited.execute("SET memql.statement_timeout = 0")
     assert limited.execute("SELECT count(*), count(source) FROM memories").fetchone() == (4, 0)
 
 
@@ -48,6 +49,7 @@ def test_executemany_ends_and_writes_nothing(limited: memql.Connection) -> None:
     with pytest.raises(memql.OperationalError, match="took longer than 20ms"):
         limited.executemany(text, [["a"], ["b"]])
     assert not limited.in_transaction
+    limited.execute("SET memql.statement_timeout = 0")
     assert limited.execute("SELECT count(*) FROM memories").fetchone() == (4,)
 
 
@@ -131,13 +133,15 @@ def test_a_statement_within_its_time_is_left_alone(con: memql.Connection) -> Non
     assert threading.active_count() == threads  # no watcher stays behind
 
 
-def test_a_transaction_that_was_stopped_is_rolled_back(limited: memql.Connection) -> None:
-    limited.execute("BEGIN")
-    limited.execute("DELETE FROM memories")
+def test_a_transaction_that_was_stopped_is_rolled_back(con: memql.Connection) -> None:
+    con.execute("BEGIN")
+    con.execute("DELETE FROM memories")
+    con.execute("SET memql.statement_timeout = '20ms'")
     with pytest.raises(memql.OperationalError, match="took longer than 20ms"):
-        limited.execute(f"SELECT count(*) FROM ({ENDLESS} WHERE i % 3 = 5)")
-    limited.execute("ROLLBACK")
-    assert limited.execute("SELECT count(*) FROM memories").fetchone() == (4,)
+        con.execute(f"SELECT count(*) FROM ({ENDLESS} WHERE i % 3 = 5)")
+    con.execute("SET memql.statement_timeout = 0")
+    con.execute("ROLLBACK")
+    assert con.execute("SELECT count(*) FROM memories").fetchone() == (4,)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from importlib import metadata
 from typing import Any
 
 import duckdb
@@ -14,11 +13,12 @@ from sqlglot.errors import SqlglotError
 
 import memql
 from memql import parser
-from memql.dialect import MemQL, refuse_compiled_sqlglot
+from memql.dialect import MemQL
 from memql.engine.bind import cuts, sources
 from memql.engine.context import StatementContext
 from memql.engine.failures import FAILURES, failure_of, translate
 from memql.engine.models import Models
+from memql.engine.plan import VISIBLE_TABLE
 from memql.engine.run import change, relation
 from memql.engine.syntax import Materialize
 from memql.engine.unbuilt import refusal
@@ -317,14 +317,6 @@ def test_other_errors_of_the_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
         assert error.code == ("54001" if isinstance(raised, RecursionError) else "42601")
 
 
-def test_sqlglotc(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata, "version", lambda name: "30.30.0")
-    error = failed(refuse_compiled_sqlglot)
-    assert isinstance(error, InterfaceError)
-    assert "sqlglotc 30.30.0 is installed" in error.message
-    assert error.hint is not None and error.hint.startswith("pip uninstall sqlglotc")
-
-
 @pytest.mark.parametrize(
     ("text", "code", "found"),
     [
@@ -345,3 +337,9 @@ def test_texts_that_are_too_much(con: memql.Connection, text: str, code: str, fo
     error = failed(con.execute, text)
     assert isinstance(error, ProgrammingError) and error.code == code
     assert str(error).startswith(found)
+
+
+def test_a_table_that_the_binder_left_over() -> None:
+    error = failed(cuts._check_names, exp.select("x").from_("nosuch"), ())
+    assert (error.code, error.message) == ("XX000", "the table nosuch was not resolved")
+    cuts._check_names(exp.select("x").from_(VISIBLE_TABLE), ())

@@ -101,7 +101,7 @@ def test_every_word_of_the_grammar_is_listed() -> None:
         if path.name not in ("__init__.py", "words.py", "parser.py", "language.py")
     ]
     assert len(files) >= 9
-    # SAMPLE and BEFORE are other grammars' words; ALL and the sorts of tokens are SQL's.
+    # Words of other grammars, which are looked for to leave or to refuse them.
     known = {"SAMPLE", "BEFORE", "CHANGES", "INFORMATION"}
     assert not missing(path.read_text("utf-8") for path in files) - known
 
