@@ -253,9 +253,7 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
         )
 
 
-def _syntax_error(
-    error: ParseError, text: str, first: str
-) -> ProgrammingError | NotSupportedError:
+def _syntax_error(error: ParseError, text: str, first: str) -> ProgrammingError | NotSupportedError:
     detail = error.errors[0] if error.errors else {}
     offset = min(int(detail.get("offset", 0)), len(text))
     if detail.get("unsupported"):
