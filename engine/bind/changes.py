@@ -137,7 +137,12 @@ def _check_width(source: exp.Query, columns: tuple[str, ...], binder: QueryBinde
         widths = {len(row.expressions) for row in values.expressions if isinstance(row, exp.Tuple)}
     else:
         found = output_columns(source, binder.views)
-        widths = set() if found is None else {len(found)}
+        if found is not None:
+            widths = {len(found)}
+        elif isinstance(source, exp.Select) and not source.find(exp.Star, exp.Columns):
+            widths = {len(source.expressions)}
+        else:
+            widths = set()  # only DuckDB can tell
     for width in sorted(widths):
         if width != len(columns):
             raise ProgrammingError(
@@ -161,7 +166,7 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
         if not isinstance(assignment, exp.EQ) or not isinstance(column, exp.Column):
             raise NotSupportedError(
                 "UPDATE assigns single columns: SET column = expression",
-                position=position(binder.context.text, column),
+                position=position(binder.context.text, assignment),
                 statement=binder.context.text,
             )
         columns.append(fold(column.name))
@@ -230,6 +235,10 @@ _CLAUSES = {"conflict": "ON CONFLICT", "alternative": "OR REPLACE or OR IGNORE"}
 def _check_clauses(tree: exp.Expr, known: tuple[str, ...], binder: QueryBinder) -> None:
     """Refuse clauses that would be parsed and then left out, such as DELETE ... LIMIT."""
     table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+    if not isinstance(table, exp.Table):
+        raise ProgrammingError(
+            f"{tree.key.upper()} names the table that it changes: {MEMORIES}", code="42601"
+        )
     odd = [key for key, value in tree.args.items() if value and key not in known]
     odd += [
         key for key, value in table.args.items() if value and key not in ("this", "alias", "db")

@@ -142,12 +142,12 @@ class GenerateSplit:
 
     def _check_shape(self) -> None:
         select = self.select
-        if any(p.is_star for p in select.expressions):
+        if any(p.unalias().is_star for p in select.expressions):
             raise ProgrammingError(
                 "generate is an aggregate: * cannot stand beside it",
                 hint="name the columns and GROUP BY them",
                 position=position(
-                    self.context.text, next(p for p in select.expressions if p.is_star)
+                    self.context.text, next(p for p in select.expressions if p.unalias().is_star)
                 ),
                 statement=self.context.text,
                 code="42803",
@@ -283,6 +283,13 @@ class GenerateSplit:
         assert content is not None  # the binder resolved or refused it
         order = call.args.get("order")
         ordered = order is not None or self.rank is not None
+        if order is not None and any(_is_all(key.this) for key in order.expressions):
+            raise NotSupportedError(
+                "ORDER BY ALL inside generate is not possible: its rows have no columns to go by",
+                hint="name what to order by",
+                position=position(self.context.text, order),
+                statement=self.context.text,
+            )
         if order is None and self.rank is not None:
             order = exp.Order(expressions=[exp.Ordered(this=self.rank.copy())])
         text = exp.Cast(this=content.copy(), to=exp.DataType.build("text"))
@@ -335,6 +342,11 @@ class GenerateSplit:
                 statement=self.context.text,
             )
         return limit.expression.copy(), None
+
+
+def _is_all(key: exp.Expr) -> bool:
+    quoted = isinstance(key, exp.Column) and key.this.args.get("quoted")
+    return fold(key.name) == "all" and not quoted
 
 
 def default_content(select: exp.Select, views: Views, context: StatementContext) -> exp.Expr:

@@ -33,7 +33,7 @@ from memql.storage.schema import MEMORY_COLUMNS
 MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
 
 # Views of views can double a statement with each step; what is larger would not be bound in time.
-MAX_EXPANDED_NODES = 100_000
+MAX_EXPANDED_NODES = 10_000
 
 
 @dataclass(frozen=True)

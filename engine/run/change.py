@@ -180,7 +180,7 @@ class ChangeRunner:
             good = pc.fill_null(
                 pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, 1)), True
             )
-            if not pc.all(good).as_py():
+            if not pc.all(good, min_count=0).as_py():
                 row = _first(pc.invert(good))
                 value = column[row - 1].as_py()
                 raise DataError(

@@ -30,6 +30,13 @@ from memql.engine import syntax
 class MemQLGenerator(DuckDBGenerator):
     """Prints MemQL's nodes; everything else is printed as DuckDB's SQL."""
 
+    # Parentheses around these would be read as one more node, and printed in one more pair.
+    UNWRAPPED_INTERVAL_VALUES = (  # type: ignore[assignment]
+        *DuckDBGenerator.UNWRAPPED_INTERVAL_VALUES,
+        exp.Subquery,
+        exp.Placeholder,
+    )
+
     TRANSFORMS: ClassVar[dict[type[exp.Expr], Callable[..., str]]] = {
         **DuckDBGenerator.TRANSFORMS,
         **queries.PRINTERS,

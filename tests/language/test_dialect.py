@@ -46,6 +46,7 @@ SELECT x FROM memories AS m AT (VALID => $t) JOIN t USING (x)
 CREATE MATERIALIZED VIEW v AS SELECT content FROM memories
 CREATE OR REPLACE MATERIALIZED VIEW v REFRESH ON DEMAND AS SELECT 1 MATERIALIZE AS AUTO WITH NO DATA
 CREATE MATERIALIZED VIEW IF NOT EXISTS v REFRESH EVERY INTERVAL '5' MINUTES AS SELECT 1
+SELECT INTERVAL (SELECT 1) DAY, INTERVAL ? DAY, INTERVAL (x) DAY
 CREATE MATERIALIZED VIEW v REFRESH ON COMMIT AS WITH r AS (SELECT 1) SELECT * FROM r LIMIT 5 TOKENS
 CREATE MATERIALIZED VIEW v AS WITH r AS (SELECT 1) SELECT * FROM r MATERIALIZE AS AUTO
 REFRESH MATERIALIZED VIEW v
@@ -151,7 +152,10 @@ def test_round_trip_notices_a_lost_arg(text: str) -> None:
 
 
 def written_statements() -> Iterator[str]:
-    """Yield the statements of the pages' examples and of tests/sql that parse."""
+    """Yield what parses of the pages' examples and of the statements that run in tests/sql.
+
+    Those that fail there hold clauses of other dialects, which sqlglot reads and does not print.
+    """
     texts = [
         statement.text
         for path in PAGES
@@ -160,7 +164,11 @@ def written_statements() -> Iterator[str]:
         for statement in statements_of(block.text)
     ]
     for path in sorted((ROOT / "tests" / "sql").glob("*.test")):
-        texts.extend(record.sql for record in read_records(path) if record.sql)
+        texts.extend(
+            record.sql
+            for record in read_records(path)
+            if record.sql and record.command[:2] != ("statement", "error")
+        )
     for text in texts:
         try:
             parse(text)
