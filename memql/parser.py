@@ -102,7 +102,10 @@ def _read(text: str, max_bytes: int) -> exp.Expr:
     tokens = _checked_tokens(text, max_bytes)
     try:
         trees = dialect.MemQL().parser(max_nodes=MAX_STATEMENT_NODES).parse(tokens, text)
-        statements = [node for node in trees if node is not None]
+        # A comment behind the last semicolon is a node of its own.
+        statements = [
+            node for node in trees if node is not None and not isinstance(node, exp.Semicolon)
+        ]
     except ParseError as error:
         raise _syntax_error(error, text, first=tokens[0].text) from None
     except SqlglotError as error:
@@ -218,7 +221,7 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
         elif isinstance(statement, exp.Condition | exp.Alias | exp.Func):
             raise ProgrammingError(
                 "syntax error: expected a statement, found an expression",
-                hint=f"SELECT {statement.sql(dialect=dialect.MemQL)}",
+                hint=f"SELECT {text.strip().rstrip(';')}" if "\n" not in text.strip() else None,
                 position=start,
                 statement=text,
                 code="42601",
@@ -247,6 +250,15 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
                 statement=text,
                 code="42601",
             )
+    for node in statement.find_all(exp.SetOperation):
+        for side in (node.this, node.expression):
+            if not isinstance(side, exp.Query | exp.Values | exp.Table):
+                raise ProgrammingError(
+                    f"syntax error: expected a query on each side of {node.key.upper()}",
+                    position=position(text, side) or start,
+                    statement=text,
+                    code="42601",
+                )
     if any(statement.find_all(exp.Command)):
         raise ProgrammingError(
             "syntax error: a part of the statement was not understood", code="42601"

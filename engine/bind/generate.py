@@ -283,7 +283,7 @@ class GenerateSplit:
         assert content is not None  # the binder resolved or refused it
         order = call.args.get("order")
         ordered = order is not None or self.rank is not None
-        if order is not None and any(_is_all(key.this) for key in order.expressions):
+        if order is not None and any(fold(key.this.name) == "all" for key in order.expressions):
             raise NotSupportedError(
                 "ORDER BY ALL inside generate is not possible: its rows have no columns to go by",
                 hint="name what to order by",
@@ -342,11 +342,6 @@ class GenerateSplit:
                 statement=self.context.text,
             )
         return limit.expression.copy(), None
-
-
-def _is_all(key: exp.Expr) -> bool:
-    quoted = isinstance(key, exp.Column) and key.this.args.get("quoted")
-    return fold(key.name) == "all" and not quoted
 
 
 def default_content(select: exp.Select, views: Views, context: StatementContext) -> exp.Expr:

@@ -120,6 +120,14 @@ class MemQLParser(Reader):
             self.fail("expected a query (SELECT ...) in WITH", token=start or None)
         return cte
 
+    def _parse_commit_or_rollback(self) -> exp.Commit | exp.Rollback:
+        start = self._index
+        node = super()._parse_commit_or_rollback()
+        for token in self._tokens[start : self._index]:
+            if token.text.upper() == "CHAIN":  # sqlglot forgets it behind ROLLBACK
+                self.unsupported(f"{node.key.upper()} takes no CHAIN in MemQL", token=token)
+        return node
+
     # -- clauses ------------------------------------------------------------------------------
 
     def _parse_limit(
