@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, RLock
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
 from memql.engine.deadline import Deadline
 from memql.engine.models import MODEL_COLUMNS, Models, summary
-from memql.engine.names import unknown
+from memql.engine.names import position, unknown
 from memql.engine.optimize import RULES, Optimized, optimize
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
@@ -274,14 +273,24 @@ class Session:
             return
         value = constant_value(node, f"memql.{setting.name}", values, context)
         changed = self._settings.with_value(setting, value)
-        if changed.model != self._settings.model:
-            self._models.spec(None, replace(context, settings=changed))  # it must be there
+        if changed.model is not None and changed.model != self._defaults.model:
+            # By name only: a folder or hub id is for CREATE MODEL and connect().
+            self._models.spec(changed.model, context)
+        most = self._defaults.max_statement_bytes
+        if self._user is not None and changed.max_statement_bytes > most:
+            raise ProgrammingError(
+                f"the user {self._user} may not raise memql.{setting.name} above {most:,}",
+                position=position(context.text, node),
+                statement=context.text,
+                code="42501",
+            )
         self._settings = changed
 
     def _setting(self, node: exp.Expr, context: StatementContext) -> Setting:
         found = SETTINGS.get(node.name.lower())
         if found is None:
-            raise unknown("setting", f"memql.{node.name}", _setting_names(), context, node)
+            known = [f"memql.{name}" for name in SETTINGS]
+            raise unknown("setting", f"memql.{node.name}", known, context, node)
         return found
 
     # -- definitions --------------------------------------------------------------------------
@@ -489,7 +498,3 @@ class Session:
 
 # The statements that have a plan, which is kept.
 _PLANNED = (exp.Query, exp.Insert, exp.Update, exp.Delete, syntax.Materialize)
-
-
-def _setting_names() -> list[str]:
-    return [f"memql.{name}" for name in SETTINGS]

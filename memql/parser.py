@@ -250,6 +250,15 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
                 statement=text,
                 code="42601",
             )
+    if isinstance(inner, exp.Insert | exp.Update | exp.Delete | exp.Merge):
+        table = inner.this.this if isinstance(inner.this, exp.Schema) else inner.this
+        if not isinstance(table, exp.Table):
+            raise ProgrammingError(
+                f"syntax error: {inner.key.upper()} names the table that it changes",
+                position=start,
+                statement=text,
+                code="42601",
+            )
     for node in statement.find_all(exp.SetOperation):
         for side in (node.this, node.expression):
             if not isinstance(side, exp.Query | exp.Values | exp.Table):

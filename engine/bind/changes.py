@@ -235,10 +235,6 @@ _CLAUSES = {"conflict": "ON CONFLICT", "alternative": "OR REPLACE or OR IGNORE"}
 def _check_clauses(tree: exp.Expr, known: tuple[str, ...], binder: QueryBinder) -> None:
     """Refuse clauses that would be parsed and then left out, such as DELETE ... LIMIT."""
     table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
-    if not isinstance(table, exp.Table):
-        raise ProgrammingError(
-            f"{tree.key.upper()} names the table that it changes: {MEMORIES}", code="42601"
-        )
     odd = [key for key, value in tree.args.items() if value and key not in known]
     odd += [
         key for key, value in table.args.items() if value and key not in ("this", "alias", "db")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
-from memql.engine.bind.shape import MEMORIES, alias_of, select_sources, visible_ctes
+from memql.engine.bind.shape import MEMORIES, alias_of, cte_of, select_sources
 from memql.engine.bind.sources import MEMORY_NAMES, Views
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, unknown
@@ -95,9 +95,9 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
         name = fold(source.name)
         if source.db:
             return None
-        if name in visible_ctes(source):
-            cte = _find_cte(source, name)
-            if cte is None or (cte.parent is not None and cte.parent.args.get("recursive")):
+        cte = cte_of(source)
+        if cte is not None:
+            if cte.parent is not None and cte.parent.args.get("recursive"):
                 return None
             columns = cte.args["alias"].columns
             if columns:
@@ -111,18 +111,6 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
         return ["range" if source.this.args.get("is_end_exclusive") else "generate_series"]
     if isinstance(source, exp.Unnest):
         return ["unnest"]
-    return None
-
-
-def _find_cte(source: exp.Expr, name: str) -> exp.CTE | None:
-    node = source.parent
-    while node is not None:
-        clause = node.args.get("with_")
-        if isinstance(clause, exp.With):
-            for cte in clause.expressions:
-                if fold(cte.alias) == name and isinstance(cte, exp.CTE):
-                    return cte
-        node = node.parent
     return None
 
 

@@ -7,14 +7,10 @@ from collections.abc import Callable, Sequence
 from sqlglot import exp
 
 from memql.engine import syntax
-from memql.engine.bind.shape import cte_of, rename_ctes
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position
-from memql.engine.plan import CUT_TABLE, VISIBLE_TABLE, Cut, Relation
-from memql.errors import InternalError, NotSupportedError, ProgrammingError
-
-# Of the names that common table expressions get where a part of a query takes them along.
-CTE_PREFIX = "_memql_cte"
+from memql.engine.plan import CUT_TABLE, Cut, Relation
+from memql.errors import NotSupportedError, ProgrammingError
 
 
 def has_token_limit(query: exp.Expr) -> bool:
@@ -43,7 +39,6 @@ def take_cuts(
     """
     if not has_token_limit(query):
         return query, ()
-    rename_ctes(query, CTE_PREFIX)
     outside = _source_names(query)
     cuts: list[Cut] = []
     for part in _parts(query):
@@ -61,10 +56,8 @@ def take_cuts(
         else:
             part.replace(scan)
         part = _standing_alone(part, limit.args.get("rows"), reach)
-        _check_names(part, cuts)
         relation = finish(part)
         cuts.append(Cut(table, relation, limit.this.copy(), limit.args.get("model")))
-    _check_names(query, cuts)
     rest = query.find(syntax.TokenLimit)
     if rest is not None:
         raise NotSupportedError(
@@ -178,16 +171,3 @@ def _ctes_in_reach(part: exp.Query, context: StatementContext) -> list[exp.Expr]
         reach[:0] = [cte.copy() for cte in seen]
         node = parent
     return reach
-
-
-def _check_names(part: exp.Query, cuts: Sequence[Cut]) -> None:
-    """Make sure that DuckDB finds no table by a name that the binder did not put there.
-
-    Raises:
-        InternalError: a name is left over, which DuckDB would look up in its own catalogs.
-    """
-    known = {VISIBLE_TABLE, *(cut.table for cut in cuts)}
-    for table in part.find_all(exp.Table):
-        if isinstance(table.this, exp.Identifier) and table.name not in known:
-            if table.db or cte_of(table) is None:
-                raise InternalError(f"the table {table.sql(dialect='duckdb')} was not resolved")

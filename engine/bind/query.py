@@ -30,6 +30,7 @@ from memql.engine.bind.shape import (
     has_aggregate,
     is_memories,
     name_subqueries,
+    rename_ctes,
     select_sources,
     visible_ctes,
 )
@@ -38,6 +39,7 @@ from memql.engine.bind.sources import (
     ViewDefinition,
     Views,
     add_policy,
+    check_names,
 )
 from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
@@ -111,6 +113,7 @@ class QueryBinder:
         query = query.copy()
         name_subqueries(query)
         Sources(self.context, self.views, self.values, self.catalog).resolve(query)
+        rename_ctes(query)
         return query
 
     def _finished(
@@ -119,9 +122,11 @@ class QueryBinder:
         """Return a resolved query as a relation: limits in tokens taken out, the policy added."""
 
         def finish(part: exp.Query) -> Relation:
+            check_names(part)
             return Relation(part, self._policy(part, lineage=lineage), unproven)
 
         query, cuts = take_cuts(query, finish, self.context)
+        check_names(query)
         return Relation(query, self._policy(query, lineage=lineage), unproven, cuts)
 
     def _policy(self, query: exp.Query, *, lineage: bool) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sqlglot import exp
 
 from memql.engine.names import fold
 
 MEMORIES = "memories"
+CTE_PREFIX = "_memql_cte"
 
 
 def select_sources(select: exp.Select) -> list[exp.Expr]:
@@ -36,22 +39,7 @@ def is_memories(source: exp.Expr) -> bool:
 
 def visible_ctes(table: exp.Expr) -> set[str]:
     """Return the lower-case names of the CTEs that a table reference can mean."""
-    names: set[str] = set()
-    node: exp.Expr | None = table
-    while node is not None and node.parent is not None:
-        parent = node.parent
-        clause = parent.args.get("with_")
-        if isinstance(clause, exp.With) and clause is not node:
-            names.update(fold(cte.alias) for cte in clause.expressions)
-        elif isinstance(parent, exp.With):
-            for cte in parent.expressions:
-                if cte is node:
-                    if parent.recursive:
-                        names.add(fold(cte.alias))
-                    break
-                names.add(fold(cte.alias))
-        node = parent
-    return names
+    return {fold(cte.alias) for cte in _ctes_around(table)}
 
 
 def cte_of(table: exp.Table) -> exp.CTE | None:
@@ -59,42 +47,59 @@ def cte_of(table: exp.Table) -> exp.CTE | None:
     if not isinstance(table.this, exp.Identifier) or table.db:
         return None
     name = fold(table.name)
-    node: exp.Expr = table
+    return next((cte for cte in _ctes_around(table) if fold(cte.alias) == name), None)
+
+
+def _ctes_around(node: exp.Expr) -> Iterator[exp.CTE]:
+    """Yield the CTEs that a node can read, those that hide others first."""
+    inside: list[exp.Expr] = []
     while node.parent is not None:
         parent = node.parent
         clause = parent.args.get("with_")
         seen: list[exp.Expr] = []
         if isinstance(parent, exp.With):
-            before = [cte is node for cte in parent.expressions].index(True)
-            # A recursive one reads itself before an outer one of its name.
-            seen = parent.expressions[: before + 1 if parent.recursive else before]
+            place = [cte is node for cte in parent.expressions].index(True)
+            # As in DuckDB, a recursive one reads itself on the right side of its UNION only;
+            # anywhere else its name means what it means outside.
+            if parent.recursive and isinstance(node.this, exp.Union):
+                if any(part is node.this.expression for part in inside):
+                    place += 1
+            seen = parent.expressions[:place]
         elif isinstance(clause, exp.With) and clause is not node:
             seen = clause.expressions
-        for cte in reversed(seen):
-            if isinstance(cte, exp.CTE) and fold(cte.alias) == name:
-                return cte
+        yield from (cte for cte in reversed(seen) if isinstance(cte, exp.CTE))
+        inside.append(node)
         node = parent
-    return None
 
 
-def rename_ctes(query: exp.Query, prefix: str) -> None:
+def rename_ctes(query: exp.Query) -> None:
     """Give every common table expression of a query a name that no other has, in place.
 
-    A part of the query can then take along all that it may read, whatever hid what before.
+    Then no name of a user is left for DuckDB to look up: if it reads a name in another scope than
+    the binder, it finds nothing. And a part of the query can take along all that it may read,
+    whatever hid what before.
     """
-    meant = {id(table): cte_of(table) for table in query.find_all(exp.Table)}
-    names = {id(cte): f"{prefix}{number}" for number, cte in enumerate(query.find_all(exp.CTE))}
-    for table in list(query.find_all(exp.Table)):
-        cte = meant[id(table)]
+    ctes = list(query.find_all(exp.CTE))
+    if not ctes:
+        return
+    tables = [(table, cte_of(table)) for table in query.find_all(exp.Table)]
+    names = {id(cte): f"{CTE_PREFIX}{number}" for number, cte in enumerate(ctes)}
+    for table, cte in tables:
         if cte is None:
             continue
         if not table.alias:
             alias = table.args.get("alias") or exp.TableAlias()
             alias.set("this", exp.to_identifier(table.name, quoted=True))
             table.set("alias", alias)
-        table.set("this", exp.to_identifier(names[id(cte)], quoted=True))
-    for cte in query.find_all(exp.CTE):
-        cte.args["alias"].set("this", exp.to_identifier(names[id(cte)], quoted=True))
+        table.set("this", _renamed(table.name, names[id(cte)]))
+    for one in ctes:
+        one.args["alias"].set("this", _renamed(one.alias, names[id(one)]))
+
+
+def _renamed(name: str, new: str) -> exp.Identifier:
+    identifier = exp.to_identifier(new, quoted=True)
+    identifier.meta["shown"] = name  # for EXPLAIN
+    return identifier
 
 
 def name_subqueries(query: exp.Query) -> None:

@@ -14,8 +14,10 @@ from memql.engine import syntax
 from memql.engine.bind.functions import check_query_nodes, check_table_function
 from memql.engine.bind.parameters import NOW_PARAMETER, Values
 from memql.engine.bind.shape import (
+    CTE_PREFIX,
     MEMORIES,
     alias_of,
+    cte_of,
     has_aggregate,
     is_memories,
     name_subqueries,
@@ -25,9 +27,9 @@ from memql.engine.bind.shape import (
 from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
-from memql.engine.plan import LINEAGE_COLUMN, VISIBLE_TABLE
+from memql.engine.plan import CUT_TABLE, LINEAGE_COLUMN, VISIBLE_TABLE
 from memql.engine.unbuilt import not_yet
-from memql.errors import NotSupportedError, ProgrammingError
+from memql.errors import InternalError, NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
 
 MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
@@ -203,6 +205,25 @@ def _order_limits(query: exp.Query, owner: str) -> None:
         ]
         keys = [exp.Ordered(this=key) for key in (exp.paren(own), *columns)]
         select.set("order", exp.Order(expressions=keys))
+
+
+def check_names(query: exp.Query) -> None:
+    """Make sure that DuckDB finds no table by a name that the binder did not put there.
+
+    Args:
+        query: printed next; its own common table expressions stand in it.
+
+    Raises:
+        InternalError: a name is left over, which DuckDB would look up in its own catalogs.
+    """
+    for table in query.find_all(exp.Table):
+        name = table.name
+        if not isinstance(table.this, exp.Identifier) or name == VISIBLE_TABLE:
+            continue
+        if table.db or not (
+            name.startswith(CUT_TABLE) or (name.startswith(CTE_PREFIX) and cte_of(table))
+        ):
+            raise InternalError(f"the table {table.sql(dialect='duckdb')} was not resolved")
 
 
 def add_policy(

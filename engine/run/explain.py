@@ -148,6 +148,9 @@ def shown_sql(query: exp.Query) -> str:
             cte.pop()
             if clause is not None and not clause.expressions:
                 clause.pop()
+    for identifier in query.find_all(exp.Identifier):
+        if "shown" in identifier.meta:
+            identifier.set("this", identifier.meta["shown"])
     for table in query.find_all(exp.Table):
         if table.name == VISIBLE_TABLE:
             table.set("this", exp.to_identifier("memories"))

@@ -340,6 +340,6 @@ def test_texts_that_are_too_much(con: memql.Connection, text: str, code: str, fo
 
 
 def test_a_table_that_the_binder_left_over() -> None:
-    error = failed(cuts._check_names, exp.select("x").from_("nosuch"), ())
+    error = failed(sources.check_names, exp.select("x").from_("nosuch"))
     assert (error.code, error.message) == ("XX000", "the table nosuch was not resolved")
-    cuts._check_names(exp.select("x").from_(VISIBLE_TABLE), ())
+    sources.check_names(exp.select("x").from_(VISIBLE_TABLE))
