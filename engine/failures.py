@@ -78,6 +78,14 @@ FAILURES: tuple[Failure, ...] = (
         "40001",
         hint="another transaction changed the same rows: ROLLBACK this one and run it again",
     ),
+    Failure(
+        duckdb.Error,
+        "^Max expression depth",
+        ProgrammingError,
+        "54001",
+        "the statement is nested too deeply: DuckDB evaluates at most 1,000 operators in a chain",
+        "use a list function, or split it with WITH (common table expressions)",
+    ),
     Failure(duckdb.NotImplementedException, "", NotSupportedError, "0A000"),
     Failure(
         duckdb.InternalException,

@@ -188,6 +188,12 @@ def test_nesting_without_brackets_is_a_clear_error(con: memql.Connection, text: 
         con.execute(text)
 
 
+def test_a_chain_that_duckdb_does_not_evaluate_is_a_clear_error(con: memql.Connection) -> None:
+    with pytest.raises(ProgrammingError, match="at most 1,000 operators in a chain") as caught:
+        con.execute("SELECT " + "1 + " * 3000 + "1").fetchall()
+    assert caught.value.code == "54001" and "SET" not in str(caught.value)
+
+
 def test_a_user_with_half_a_character_in_the_name_is_refused() -> None:
     for name in ("\ud800", "", "  "):
         with pytest.raises(InterfaceError, match="the user's name"):
