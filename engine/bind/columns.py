@@ -8,9 +8,10 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from memql.engine.bind.shape import MEMORIES, alias_of, cte_of, select_sources
-from memql.engine.bind.sources import MEMORY_NAMES, Views
+from memql.engine.bind.sources import MAX_EXPANDED_NODES, MEMORY_NAMES, Views
 from memql.engine.context import StatementContext
-from memql.engine.names import fold, unknown
+from memql.engine.names import fold, position, unknown
+from memql.errors import ProgrammingError
 
 # The columns of queries by the id() of their tree.
 Seen = dict[int, list[str] | None]
@@ -31,6 +32,8 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
             for projection in scope.expression.expressions:
                 if isinstance(projection, exp.Column) and isinstance(projection.this, exp.Star):
                     _check_table(projection, scope, names, context)
+            own = _columns_of_sources(scope.expression, views, seen)
+            _check_aliases(scope.expression, own, context)
         for column in scope.columns:
             if names is None or column.find_ancestor(exp.Query) is not scope.expression:
                 continue  # a subquery's own column is checked in the subquery's own scope
@@ -119,15 +122,53 @@ def _has_star_options(projection: exp.Expr) -> bool:
     return any(star.args.get(key) for key in ("except_", "replace", "rename", "ilike"))
 
 
-def _columns_of_scope(scope: Scope, views: Views, seen: Seen) -> set[str] | None:
-    if not isinstance(scope.expression, exp.Select):
-        return None
+def _check_aliases(select: exp.Select, columns: set[str] | None, context: StatementContext) -> None:
+    """Refuse aliases that build on each other until they are too large to be bound.
+
+    ``SELECT 1 AS a, a + a AS b, b + b AS c`` doubles with each alias: DuckDB puts the expression
+    in the place of its name, and cannot be interrupted while it does.
+
+    Args:
+        columns: names of the sources' columns, which go before aliases; None if not known.
+    """
+    sizes: dict[str, int] = {}
+    for projection in select.expressions:
+        size = 0
+        for node in projection.walk():
+            size += 1
+            if isinstance(node, exp.Column) and not node.table:
+                name = fold(node.name)
+                if name in sizes and name not in (columns or ()):
+                    size += sizes[name]
+        if size > MAX_EXPANDED_NODES:
+            raise ProgrammingError(
+                f"the aliases of this SELECT build on each other up to more than "
+                f"{MAX_EXPANDED_NODES:,} parts",
+                hint="compute the shared values in a subquery in FROM",
+                position=position(context.text, projection),
+                statement=context.text,
+                code="54001",
+            )
+        if projection.alias:
+            sizes[fold(projection.alias)] = size
+
+
+def _columns_of_sources(select: exp.Select, views: Views, seen: Seen) -> set[str] | None:
     names: set[str] = set()
-    for source in select_sources(scope.expression):
+    for source in select_sources(select):
         columns = source_columns(source, views, seen)
         if columns is None:
             return None
         names.update(fold(column) for column in columns)
+    return names
+
+
+def _columns_of_scope(scope: Scope, views: Views, seen: Seen) -> set[str] | None:
+    if not isinstance(scope.expression, exp.Select):
+        return None
+    names = _columns_of_sources(scope.expression, views, seen)
+    if names is None:
+        return None
     # DuckDB lets WHERE, GROUP BY and later projections use a projection's alias.
     names.update(
         fold(projection.alias) for projection in scope.expression.expressions if projection.alias

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from sqlglot import exp
 
 from memql.engine import syntax
+from memql.engine.bind.shape import cte_of, ctes_around
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position
 from memql.engine.plan import CUT_TABLE, Cut, Relation
@@ -148,26 +149,50 @@ def _source_names(query: exp.Query) -> set[str]:
 
 
 def _ctes_in_reach(part: exp.Query, context: StatementContext) -> list[exp.Expr]:
-    """Return copies of the common table expressions around a part that it can name, outer first.
+    """Return copies of the common table expressions around a part that it reads, outer first.
 
     Each has a name of its own, so that none hides another.
+
+    Raises:
+        NotSupportedError: one of them is recursive, or has other rows each time.
     """
-    reach: list[exp.Expr] = []
-    node: exp.Expr = part
-    while node.parent is not None:
-        parent = node.parent
-        clause = parent.args.get("with_")
-        seen: list[exp.Expr] = []
-        if isinstance(parent, exp.With):
-            if parent.args.get("recursive"):
-                raise NotSupportedError(
-                    "LIMIT n TOKENS inside WITH RECURSIVE is not possible",
-                    position=position(context.text, part),
-                    statement=context.text,
-                )
-            seen = parent.expressions[: [cte is node for cte in parent.expressions].index(True)]
-        elif isinstance(clause, exp.With) and clause is not node:
-            seen = clause.expressions
-        reach[:0] = [cte.copy() for cte in seen]
-        node = parent
-    return reach
+    around = list(reversed(list(ctes_around(part))))
+    readable = {id(cte) for cte in around}
+    found: set[int] = set()
+    needed = list(part.find_all(exp.Table))
+    while needed:
+        cte = cte_of(needed.pop())
+        if cte is None or id(cte) in found or id(cte) not in readable:
+            continue
+        context.check_cancel()
+        _check_taken_along(cte, part, context)
+        found.add(id(cte))
+        needed.extend(cte.this.find_all(exp.Table))
+    return [cte.copy() for cte in around if id(cte) in found]
+
+
+def _check_taken_along(cte: exp.CTE, part: exp.Query, context: StatementContext) -> None:
+    if isinstance(cte.parent, exp.With) and cte.parent.args.get("recursive"):
+        raise NotSupportedError(
+            "LIMIT n TOKENS of a part of a query that reads WITH RECURSIVE is not possible",
+            position=position(context.text, part),
+            statement=context.text,
+        )
+    volatile = next((node for node in cte.this.walk() if _is_volatile(node)), None)
+    if volatile is not None:
+        raise NotSupportedError(
+            "LIMIT n TOKENS over a common table expression with random values or a sample is not "
+            "possible: it would have other rows in each part of the query",
+            hint="put the LIMIT into the common table expression itself",
+            position=position(context.text, part),
+            statement=context.text,
+        )
+
+
+def _is_volatile(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Rand | exp.Randn | exp.Uuid | exp.TableSample):
+        return True
+    return isinstance(node, exp.Anonymous) and fold(node.name) in _VOLATILE_FUNCTIONS
+
+
+_VOLATILE_FUNCTIONS = frozenset("random uuid uuidv4 uuidv7 gen_random_uuid".split())

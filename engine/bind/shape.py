@@ -39,7 +39,7 @@ def is_memories(source: exp.Expr) -> bool:
 
 def visible_ctes(table: exp.Expr) -> set[str]:
     """Return the lower-case names of the CTEs that a table reference can mean."""
-    return {fold(cte.alias) for cte in _ctes_around(table)}
+    return {fold(cte.alias) for cte in ctes_around(table)}
 
 
 def cte_of(table: exp.Table) -> exp.CTE | None:
@@ -47,10 +47,10 @@ def cte_of(table: exp.Table) -> exp.CTE | None:
     if not isinstance(table.this, exp.Identifier) or table.db:
         return None
     name = fold(table.name)
-    return next((cte for cte in _ctes_around(table) if fold(cte.alias) == name), None)
+    return next((cte for cte in ctes_around(table) if fold(cte.alias) == name), None)
 
 
-def _ctes_around(node: exp.Expr) -> Iterator[exp.CTE]:
+def ctes_around(node: exp.Expr) -> Iterator[exp.CTE]:
     """Yield the CTEs that a node can read, those that hide others first."""
     inside: list[exp.Expr] = []
     while node.parent is not None:
