@@ -92,7 +92,7 @@ _TABLE_FUNCTION_NODES = (exp.GenerateSeries, exp.Unnest, exp.Explode)
 
 # Nodes with a meaning of their own that a query has no business with. Everything that writes,
 # defines, or reads what is not a memory.
-_REFUSED_NODES: tuple[type[exp.Expr], ...] = (
+REFUSED_NODES: tuple[type[exp.Expr], ...] = (
     exp.DDL,
     exp.DML,
     exp.Command,
@@ -207,7 +207,7 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
                 position=position(context.text, node),
                 statement=context.text,
             )
-        if isinstance(node, _REFUSED_NODES):
+        if isinstance(node, REFUSED_NODES):
             name = f"the function {node.sql_name().lower()}" if isinstance(node, exp.Func) else ""
             raise NotSupportedError(
                 f"{name or node.key.upper()} is not possible inside a query",
@@ -216,6 +216,8 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
             )
         if isinstance(node, exp.Anonymous):
             _check_function(node, context)
+        elif isinstance(node, exp.Collate):
+            _check_collation(node, context)
         elif isinstance(node, exp.Repeat):
             raise NotSupportedError(
                 "the function repeat is not possible in a query: it is not held to a memory limit",
@@ -231,6 +233,22 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
                     statement=context.text,
                     code="3F000",
                 )
+
+
+def _check_collation(node: exp.Collate, context: StatementContext) -> None:
+    # sqlglot prints a text there without its quotes.
+    name = node.expression
+    parts = name.parts if isinstance(name, exp.Column | exp.Dot) else [name]
+    if not all(
+        isinstance(part, exp.Identifier | exp.Var) and part.name.replace("_", "").isalnum()
+        for part in parts
+    ):
+        raise NotSupportedError(
+            "COLLATE takes the name of a collation",
+            hint="COLLATE NOCASE",
+            position=position(context.text, name),
+            statement=context.text,
+        )
 
 
 def _check_identifier(node: exp.Identifier, context: StatementContext) -> None:

@@ -239,22 +239,22 @@ def add_policy(
     """
     if not any(table.name == VISIBLE_TABLE for table in query.find_all(exp.Table)):
         return None
-    policy = _policy_query(lineage).copy()
-    now: exp.Expr = exp.Placeholder(this=NOW_PARAMETER)
-    if query.find(exp.Pivot):
+    kept, text = _policy(lineage, context.user)
+    policy = kept.copy()
+    pivots = query.find(exp.Pivot) is not None
+    if pivots:
         # DuckDB takes no parameters in a PIVOT; with a literal the plan holds for this moment.
         now = exp.cast(exp.Literal.string(values[NOW_PARAMETER].isoformat()), "timestamptz")
-    after = policy.find(exp.GT)
-    assert after is not None
-    after.set("expression", now)
-    if context.user is not None:
-        owner = exp.column("owner", quoted=True).eq(exp.Literal.string(context.user))
-        policy = policy.where(owner, copy=False)
+        moment = policy.find(exp.Placeholder)
+        assert moment is not None
+        moment.replace(now)
     cte = exp.CTE(
         this=policy,
         alias=exp.TableAlias(this=exp.to_identifier(VISIBLE_TABLE, quoted=True)),
         materialized=context.user is not None,
     )
+    if not pivots:
+        cte.meta["printed"] = text
     clause = query.args.get("with_")
     if clause is None:
         query.set("with_", exp.With(expressions=[cte]))
@@ -264,8 +264,9 @@ def add_policy(
     return words if context.user is None else f"{words}, owner = {context.user}"
 
 
-@lru_cache(maxsize=2)
-def _policy_query(lineage: bool) -> exp.Select:
+@lru_cache(maxsize=256)
+def _policy(lineage: bool, user: str | None) -> tuple[exp.Select, str]:
+    """Return the query for what a user may see, and its text."""
     columns = ", ".join(quote(name) for name in MEMORY_NAMES)
     if lineage:
         columns += (
@@ -273,9 +274,12 @@ def _policy_query(lineage: bool) -> exp.Select:
             f'"version" := "version")] AS {quote(LINEAGE_COLUMN)}'
         )
     sql = (
-        f'SELECT {columns} FROM "_memql"."memories" '
-        'WHERE "state" = \'active\' AND ("expires_at" IS NULL OR "expires_at" > NULL)'
+        f'SELECT {columns} FROM "_memql"."memories" WHERE "state" = \'active\' '
+        f'AND ("expires_at" IS NULL OR "expires_at" > ${NOW_PARAMETER})'
     )
     query = sqlglot.parse_one(sql, read="duckdb")
     assert isinstance(query, exp.Select)
-    return query
+    if user is not None:
+        owner = exp.column("owner", quoted=True).eq(exp.Literal.string(user))
+        query = query.where(owner, copy=False)
+    return query, query.sql(dialect="duckdb", identify=True)

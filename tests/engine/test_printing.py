@@ -1,0 +1,151 @@
+"""The second look at printed SQL: nothing runs that the bound tree does not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+import memql
+from memql.engine.printing import PrintedDuckDB, check_printed, print_query
+from memql.errors import Error, InternalError, NotSupportedError
+
+SECRET = "the secret of bob"
+
+
+@pytest.fixture
+def ann() -> Iterator[memql.Connection]:
+    """A connection of ann to a store with a memory of bob."""
+    with memql.connect() as con:
+        con.execute("INSERT INTO memories (owner, content) VALUES ('bob', ?)", [SECRET])
+        con._session._user = "ann"
+        con.execute("INSERT INTO memories (content) VALUES ('mine')")
+        yield con
+
+
+def _tree(text: str) -> exp.Expr:
+    return sqlglot.parse_one(text, read=PrintedDuckDB)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT a FROM t",
+        "WITH c AS (SELECT 1 AS x) SELECT c.x, lower('a') FROM c, range(3) AS r(i)",
+        "SELECT [$x, $y][$z], {'a': $x}",
+        "SELECT * FROM (PIVOT t ON a IN (1) USING sum(b))",
+        "SELECT list_transform([1], lambda x: x + 1), '--', 'a;b', '/*', '$a$', '\\\\', 'it''s'",
+    ],
+)
+def test_what_is_printed_passes(text: str) -> None:
+    assert print_query(_tree(text)).sql
+
+
+@pytest.mark.parametrize(
+    ("printed", "problem"),
+    [
+        ("SELECT a FROM t, _memql.memories", "reads the table _memql.memories"),
+        ("SELECT a, (SELECT x FROM u) FROM t", "reads the table u"),
+        ("SELECT a FROM t, s.t", "reads the table s.t"),
+        ("SELECT a FROM t, duckdb_tables()", "reads the table duckdb_tables"),
+        ("SELECT getenv('HOME') FROM t", "calls getenv"),
+        ("SELECT a FROM t; DROP TABLE t", "is not one query"),
+        ("DROP TABLE t", "is not one query"),
+        ("SELECT current_user FROM t", "holds CURRENTUSER"),
+        ("SELECT a FROM t WHERE (", "cannot be read again"),
+        ("SELECT $a$ ' $a$, x, ' FROM t", "outside of quotes"),
+        ("SELECT a /* ' */ FROM t", "outside of quotes"),
+        ("SELECT a -- '\\n FROM t", "outside of quotes"),
+        ("SELECT E'\\\\'' FROM t", "outside of quotes"),
+        ("SELECT a \\\\ b FROM t", "outside of quotes"),
+        ("SELECT 'a FROM t", "outside of quotes"),
+        ("SELECT $x FROM t", "outside of quotes"),
+    ],
+)
+def test_what_the_tree_does_not_hold_is_noticed(printed: str, problem: str) -> None:
+    check_printed("SELECT a FROM t", _tree("SELECT a FROM t"))
+    with pytest.raises(InternalError, match="the printed query") as caught:
+        check_printed(printed, _tree("SELECT a FROM t"))
+    assert problem in str(caught.value)
+
+
+def test_a_stored_table_is_read_as_often_as_the_tree_says() -> None:
+    tree = _tree("SELECT a FROM s.t AS x")
+    check_printed("SELECT a FROM s.t AS x", tree)
+    with pytest.raises(InternalError, match="reads the table s.t"):
+        check_printed("SELECT a, (SELECT b FROM s.t) FROM s.t AS x", tree)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT content COLLATE 'nocase, (SELECT string_agg(content) FROM _memql.memories)' "
+        "FROM memories",
+        'SELECT content COLLATE "nocase, (SELECT 1)" FROM memories',
+        "SELECT content FROM memories ORDER BY content COLLATE 'x, (SELECT 1)'",
+        "SELECT content COLLATE lower('x') FROM memories",
+        "INSERT INTO memories (content) SELECT content COLLATE 'a' FROM memories",
+    ],
+)
+def test_a_collation_is_a_name(ann: memql.Connection, text: str) -> None:
+    with pytest.raises(NotSupportedError, match="COLLATE takes the name of a collation"):
+        ann.execute(text)
+    assert ann.execute("SELECT content COLLATE NOCASE FROM memories").fetchall() == [("mine",)]
+
+
+def test_texts_that_are_printed_raw_reach_nothing(
+    ann: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without the check at the tree the check of the text still holds.
+    monkeypatch.setattr("memql.engine.bind.functions._check_collation", lambda *_: None)
+    text = (
+        "SELECT content COLLATE 'nocase, (SELECT string_agg(content) FROM _memql.memories)' "
+        "FROM memories"
+    )
+    with pytest.raises(InternalError, match="reads the table _memql.memories"):
+        ann.execute(text)
+    monkeypatch.setattr("memql.engine.printing.check_printed", lambda *_: None)
+    rows = ann.execute(text).fetchall()
+    assert SECRET in str(rows)  # what both checks are there for
+
+
+@pytest.mark.parametrize("place", ["x", "1", "'x'", "content", "DAY", "now()", "[1]", "INT"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT extract({} FROM now())",
+        "SELECT date_part({}, now())",
+        "SELECT date_trunc({}, now())",
+        "SELECT INTERVAL 1 {}",
+        "SELECT INTERVAL (1) {}",
+        "SELECT CAST(content AS {}) FROM memories",
+        "SELECT content::{} FROM memories",
+        "SELECT content COLLATE {} FROM memories",
+        "SELECT strftime(now(), {})",
+        "SELECT struct_pack({} := 1)",
+        "SELECT content AT TIME ZONE {} FROM memories",
+        "SELECT position({} IN content) FROM memories",
+        "SELECT json_extract(content, {}) FROM memories",
+        "SELECT trim(BOTH {} FROM content) FROM memories",
+        "SELECT content FROM memories LIMIT {}",
+        "SELECT content FROM memories USING SAMPLE {}",
+        "SELECT content FROM memories ORDER BY {}",
+        "SELECT string_agg(content, {}) FROM memories",
+        "SELECT * EXCLUDE ({}) FROM memories",
+        "SELECT overlay(content PLACING {} FROM 1) FROM memories",
+    ],
+)
+def test_raw_texts_in_every_odd_place(ann: memql.Connection, text: str, place: str) -> None:
+    for inside in (
+        place,
+        "'day, (SELECT string_agg(content) FROM _memql.memories)'",
+        "'day) , (SELECT string_agg(content) FROM _memql.memories'",
+        '"day, (SELECT string_agg(content) FROM _memql.memories)"',
+    ):
+        try:
+            rows = ann.execute(text.format(inside)).fetchall()
+        except Error:
+            continue
+        assert SECRET not in str(rows)
