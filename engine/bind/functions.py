@@ -218,6 +218,8 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
             _check_function(node, context)
         elif isinstance(node, exp.Collate):
             _check_collation(node, context)
+        elif isinstance(node, exp.Var | exp.DataType):
+            _check_word(node, context)
         elif isinstance(node, exp.Repeat):
             raise NotSupportedError(
                 "the function repeat is not possible in a query: it is not held to a memory limit",
@@ -233,6 +235,19 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
                     statement=context.text,
                     code="3F000",
                 )
+
+
+def _check_word(node: exp.Var | exp.DataType, context: StatementContext) -> None:
+    # Units, and names of types that sqlglot does not know: printed as they are.
+    word = node.name if isinstance(node, exp.Var) else node.args.get("kind")
+    if isinstance(word, exp.Expr):
+        word = word.name
+    if isinstance(word, str) and not word.replace("_", "").replace(" ", "").isalnum():
+        raise NotSupportedError(
+            f"{word[:40]!r} is no name of a unit or a type",
+            position=position(context.text, node),
+            statement=context.text,
+        )
 
 
 def _check_collation(node: exp.Collate, context: StatementContext) -> None:

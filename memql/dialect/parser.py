@@ -70,11 +70,13 @@ class MemQLParser(Reader):
         "GENERATE": queries.parse_generate,
     }
 
-    # $$text$$ is printed as 'text'; as a literal it is the same node then.
+    # $$text$$ and E'text' are printed as 'text'; as a literal they are the same node then. The
+    # tokenizer has put what the escapes of E'...' stand for.
     STRING_PARSERS: ClassVar[dict[TokenType, Callable[..., Any]]] = {
         **DuckDBParser.STRING_PARSERS,
         TokenType.RAW_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
         TokenType.HEREDOC_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
+        TokenType.BYTE_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
     }
     PRIMARY_PARSERS: ClassVar[dict[TokenType, Callable[..., Any]]] = {
         **DuckDBParser.PRIMARY_PARSERS,

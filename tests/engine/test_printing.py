@@ -111,7 +111,48 @@ def test_texts_that_are_printed_raw_reach_nothing(
     assert SECRET in str(rows)  # what both checks are there for
 
 
-@pytest.mark.parametrize("place", ["x", "1", "'x'", "content", "DAY", "now()", "[1]", "INT"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'SELECT CAST(NULL AS "guid), (SELECT string_agg(content) FROM _memql.memories), (1") '
+        "FROM memories",
+        'SELECT NULL::"oid), (SELECT 1), (1" FROM memories',
+        "UPDATE memories SET kind = 'k' RETURNING CAST(NULL AS \"guid), (SELECT 1), (1\")",
+    ],
+)
+def test_a_type_is_a_word(ann: memql.Connection, text: str) -> None:
+    with pytest.raises(NotSupportedError, match="is no name of a unit or a type"):
+        ann.execute(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT collate(content, 'nocase, {}') FROM memories",
+        "SELECT date_add(DATE '2020-01-01', 1, 'day, {}') FROM memories",
+        "SELECT object_insert({{'a': 1}}, 'b := 1), {}, struct_insert({{''a'': 1}}, c', 2)",
+        "SELECT anonymous_agg_func('count(*), {}, count') FROM memories",
+        "SELECT time_slice(DATE '2020-01-01', 1, 'day, date ''2020-01-01''), {}, (1')",
+        """SELECT extract("day from DATE '2020-01-01'), {}, extract(day" FROM DATE '2020-01-01')""",
+        "UPDATE memories SET source = collate(content, 'nocase, {}') RETURNING source",
+        "DELETE FROM memories RETURNING collate(content, 'nocase, {}')",
+        "SELECT generate('q', collate(content, 'nocase || {}')) FROM memories",
+        "SELECT generate('q') || collate('a', 'nocase || {}') FROM memories",
+        "SELECT content FROM memories LIMIT length(collate('a', 'nocase || {}')) TOKENS",
+        "SELECT collate(content, 'nocase, {}') FROM memories LIMIT 1000 TOKENS",
+        "SELECT * FROM memories PIVOT (count(*) FOR kind IN ('a')) "
+        "WHERE collate(content, 'nocase || {}') IS NOT NULL",
+    ],
+)
+def test_functions_that_print_texts_raw_reach_nothing(ann: memql.Connection, text: str) -> None:
+    for reach in ("(SELECT string_agg(content) FROM _memql.memories)", "getenv(''HOME'')"):
+        with pytest.raises(Error) as caught:
+            ann.execute(text.format(reach)).fetchall()
+        assert SECRET not in str(caught.value)
+    assert ann.execute("SELECT count(*) FROM memories").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("place", ["DAY", "content"])
 @pytest.mark.parametrize(
     "text",
     [
