@@ -75,6 +75,7 @@ def check_printed(sql: str, query: exp.Expr) -> None:
         query: the bound tree.
 
     Raises:
+        ProgrammingError: the text is no SQL.
         InternalError: the text has a table, a function or a statement that the tree has not.
     """
     _check_signs(sql, {node.name for node in query.find_all(exp.Placeholder)})
@@ -96,7 +97,12 @@ def check_printed(sql: str, query: exp.Expr) -> None:
     try:
         statements = PrintedDuckDB().parse(sql)
     except SqlglotError as error:
-        raise InternalError(f"the printed query cannot be read again: {error}") from error
+        raise ProgrammingError(
+            "a part of the statement does not fit into SQL: what is printed of it for DuckDB "
+            "cannot be read again",
+            hint="name columns and tables with AS",
+            code="42601",
+        ) from error
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise InternalError("the printed query is not one query")
     for node in statements[0].walk():

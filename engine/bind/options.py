@@ -134,7 +134,7 @@ def constant_value(
         if node.is_string:
             return node.name
         return int(node.name) if node.is_int else float(node.name)
-    if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal):
+    if isinstance(node, exp.Neg) and isinstance(node.this, exp.Literal) and node.this.is_number:
         return -constant_value(node.this, what, values, context)
     if isinstance(node, exp.Boolean):
         return bool(node.this)

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 import memql
 from memql.engine.printing import PrintedDuckDB, check_printed, print_query
-from memql.errors import Error, InternalError, NotSupportedError
+from memql.errors import Error, InternalError, NotSupportedError, ProgrammingError
 
 SECRET = "the secret of bob"
 
@@ -54,7 +54,6 @@ def test_what_is_printed_passes(text: str) -> None:
         ("SELECT a FROM t; DROP TABLE t", "is not one query"),
         ("DROP TABLE t", "is not one query"),
         ("SELECT current_user FROM t", "holds CURRENTUSER"),
-        ("SELECT a FROM t WHERE (", "cannot be read again"),
         ("SELECT $a$ ' $a$, x, ' FROM t", "outside of quotes"),
         ("SELECT a /* ' */ FROM t", "outside of quotes"),
         ("SELECT a -- '\\n FROM t", "outside of quotes"),
@@ -109,6 +108,11 @@ def test_texts_that_are_printed_raw_reach_nothing(
     monkeypatch.setattr("memql.engine.printing.check_printed", lambda *_: None)
     rows = ann.execute(text).fetchall()
     assert SECRET in str(rows)  # what both checks are there for
+
+
+def test_what_cannot_be_read_again_does_not_run() -> None:
+    with pytest.raises(ProgrammingError, match="cannot be read again"):
+        check_printed("SELECT a FROM t WHERE (", _tree("SELECT a FROM t"))
 
 
 @pytest.mark.parametrize(
