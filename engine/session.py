@@ -103,7 +103,7 @@ class Session:
         with self._lock:
             self._check_open()
             context, deadline = self._begun(text)
-            with self._watched(context, deadline, self._interrupt):
+            with self._watched(context, deadline, self.interrupt):
                 result = self._execute(context, parameters)
         if result.rows is not None:
             rows = result.rows
@@ -158,7 +158,7 @@ class Session:
             if own:
                 self.begin()
             try:
-                with self._watched(context, deadline, self._interrupt):
+                with self._watched(context, deadline, self.interrupt):
                     count = self._execute_each(context, rows)
             except BaseException:
                 if own:
@@ -170,15 +170,22 @@ class Session:
 
     def _execute_each(self, context: StatementContext, rows: list[Parameters]) -> int:
         count = 0
+        plans: dict[int, KnownPlan] = {}
         tree = self._parse(context.text, context.settings.max_statement_bytes)
         for batch, parameters in batches(tree, rows):
-            signature = name_parameters(batch, context)
-            values = Values(signature.values(parameters, context), context.now)
-            if isinstance(batch, _PLANNED):
-                result = self._run_plan(self._plan(batch, context, values), context, values)
-            else:
-                result = self._run(batch, context, values)
-            count += max(result.rowcount, 0)
+            known = plans.get(id(batch))
+            if known is not None:
+                values = Values(known.signature.values(parameters, context), context.now)
+            if known is None or not known.holds(values, context.now):
+                named = batch.copy()
+                signature = name_parameters(named, context)
+                values = Values(signature.values(parameters, context), context.now)
+                if not isinstance(named, _PLANNED):
+                    count += max(self._run(named, context, values).rowcount, 0)
+                    continue
+                plan = self._plan(named, context, values)
+                known = plans[id(batch)] = KnownPlan(signature, plan, values.looked_at)
+            count += max(self._run_plan(known.plan, context, values).rowcount, 0)
         return count
 
     def _begun(self, text: str) -> tuple[StatementContext, Deadline]:
@@ -227,18 +234,18 @@ class Session:
         return result
 
     def _change(self, plan: ChangePlan, context: StatementContext, values: Values) -> Result:
-        runner = ChangeRunner(
-            self._executor(self._cursor, context, values, in_transaction=True), self._transaction
-        )
-        if self._transaction.active:
-            return runner.run(plan)
-        self._transaction.begin(explicit=False, write=True)
+        own = not self._transaction.active
+        if own:
+            self._transaction.begin(explicit=False, write=True)
         try:
-            result = runner.run(plan)
+            executor = self._executor(self._cursor, context, values)
+            result = ChangeRunner(executor, self._transaction).run(plan)
         except BaseException:
-            self._transaction.rollback()
+            if own:
+                self._transaction.rollback()
             raise
-        self._transaction.commit(context.owner)
+        if own:
+            self._transaction.commit(context.owner)
         return result
 
     # -- other statements ---------------------------------------------------------------------
@@ -399,7 +406,8 @@ class Session:
 
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this session."""
-        self._interrupt()
+        self._cancel.set()
+        self._running.interrupt()
 
     def close(self) -> None:
         """Undo an open transaction and give up the store."""
@@ -437,10 +445,6 @@ class Session:
     def _check_cancel(self) -> None:
         self._context("").check_cancel()
 
-    def _interrupt(self) -> None:
-        self._cancel.set()
-        self._running.interrupt()
-
     def _context(self, text: str) -> StatementContext:
         return StatementContext(
             self._user,
@@ -472,17 +476,12 @@ class Session:
         return QueryBinder(context, self._views(context), values, self._catalog(context))
 
     def _executor(
-        self,
-        cursor: duckdb.DuckDBPyConnection,
-        context: StatementContext,
-        values: Values,
-        *,
-        in_transaction: bool = False,
+        self, cursor: duckdb.DuckDBPyConnection, context: StatementContext, values: Values
     ) -> Executor:
         return Executor(
             self._store,
             cursor,
-            in_transaction or self._transaction.active,
+            self._transaction.active,
             self._models,
             self._segments,
             context,

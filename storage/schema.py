@@ -164,14 +164,15 @@ def format_version(connection: duckdb.DuckDBPyConnection) -> int:
     Args:
         connection: a connection to the catalog.
     """
-    exists = connection.execute(
-        "SELECT 1 FROM duckdb_tables() WHERE schema_name = '_memql' AND table_name = 'settings'"
-    ).fetchone()
-    if exists is None:
+    import duckdb
+
+    # Asked for and not looked up: listing all tables is most of the time of opening a store.
+    try:
+        found = connection.execute(
+            "SELECT value FROM _memql.settings WHERE name = 'format_version'"
+        ).fetchone()
+    except duckdb.CatalogException:
         return 0
-    found = connection.execute(
-        "SELECT value FROM _memql.settings WHERE name = 'format_version'"
-    ).fetchone()
     return int(found[0]) if found else 0
 
 
@@ -197,7 +198,9 @@ def migrate(
             f"the store {store} has format {found}, this MemQL knows formats up to {newest}",
             hint="Open it with a newer version of MemQL.",
         )
-    if found == 0 and connection.execute("SELECT 1 FROM duckdb_tables()").fetchone():
+    # In memory nothing can be there yet, and listing the tables would take a third of the opening.
+    of_another = found == 0 and store != ":memory:"
+    if of_another and connection.execute("SELECT 1 FROM duckdb_tables()").fetchone():
         raise OperationalError(
             f"{store} is not a MemQL store: its catalog.duckdb is another program's database",
             hint="Give the folder of a store, or a new or empty folder to make one.",

@@ -19,7 +19,8 @@ ROWS = 200
 def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[tuple[exp.Expr, Parameters]]:
     """Yield (tree, parameters) that together do what ``tree`` does once for each row.
 
-    An INSERT of one row of ``?`` becomes INSERTs of many; anything else is repeated as it is.
+    An INSERT of one row of ``?`` becomes INSERTs of many; anything else is repeated as it is. The
+    same tree is yielded again where only the values differ: copy it before it is changed.
 
     Args:
         tree: the statement.
@@ -31,12 +32,15 @@ def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[tuple[exp.Ex
         for row in rows
     )
     if columns is None or not same_width:
-        yield from ((tree.copy(), row) for row in rows)
+        yield from ((tree, row) for row in rows)
         return
+    many: dict[int, exp.Expr] = {}
     for start in range(0, len(rows), ROWS):
         batch = rows[start : start + ROWS]
         values: list[Any] = [value for row in batch for value in row or ()]
-        yield _of_many(tree, columns, len(batch)), values
+        if len(batch) not in many:
+            many[len(batch)] = _of_many(tree, columns, len(batch))
+        yield many[len(batch)], values
 
 
 def _columns_of_values(tree: exp.Expr) -> list[str] | None:
