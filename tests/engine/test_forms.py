@@ -59,7 +59,7 @@ def first_logits(monkeypatch: pytest.MonkeyPatch) -> FirstLogits:
 
 
 @settings(
-    examples(25),
+    examples(12),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(texts=TEXTS)

@@ -33,7 +33,7 @@ def leading(rows: list[str | None], tokens: int) -> list[str | None]:
     return kept
 
 
-@examples(25)
+@examples(12)
 @given(
     st.lists(st.tuples(texts, st.booleans()), max_size=12),
     st.integers(0, 80),

@@ -53,19 +53,19 @@ def survives(text: str) -> bool:
     return True
 
 
-@examples(150)
+@examples(80)
 @given(st.text(max_size=40) | words)
 def test_no_text_breaks_the_parser(text: str) -> None:
     survives(text)
 
 
-@examples(150)
+@examples(80)
 @given(damaged())
 def test_no_damaged_statement_breaks_the_parser(text: str) -> None:
     survives(text)
 
 
-@examples(100)
+@examples(60)
 @given(statements, st.integers(0, 200), st.integers(1, 9))
 def test_no_hole_in_a_statement_breaks_the_parser(tree: exp.Expr, place: int, size: int) -> None:
     text = tree.sql(dialect=MemQL)

@@ -40,7 +40,7 @@ def round_trip(tree: exp.Expr) -> str:
 
 @pytest.mark.parametrize("kind", STATEMENTS, ids=lambda kind: kind.__name__)
 def test_every_node_is_read_as_it_was_printed(kind: type[exp.Expr]) -> None:
-    @examples(25)
+    @examples(12)
     @given(tree=STATEMENTS[kind])
     def check(tree: exp.Expr) -> None:
         assert tree.find(kind) is not None
