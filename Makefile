@@ -13,7 +13,7 @@ export HF_HUB_OFFLINE = 1
 help:
 	@echo "make demo     install, then run the guided tour"
 	@echo "make test     install, then lint, types and every test"
-	@echo "make quick    install, then the default pytest run"
+	@echo "make quick    install, then all tests but the slow ones, in under two minutes"
 	@echo "make soak     the random tests with 20 times as many examples"
 	@echo "make lint     ruff, ruff format and mypy"
 	@echo "make bench    the benchmarks (ratios, with their spread)"
@@ -38,7 +38,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 quick: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -m "not slow"
 
 soak: $(STAMP)
 	MEMQL_SOAK=1 $(BIN)/python -m pytest -q $$(grep -rl '@given' tests --include='test_*.py')

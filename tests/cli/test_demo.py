@@ -20,6 +20,7 @@ from memql.demo import tour
 from memql.demo.stage import Saving, Stage
 
 
+@pytest.mark.slow
 def test_the_whole_demo_and_its_closing_table(tmp_path: Path) -> None:
     kept = tmp_path / "kept.memql"
     done = subprocess.run(

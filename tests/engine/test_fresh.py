@@ -105,6 +105,7 @@ def test_canonical_order_puts_ones_own_rows_last(path: Path) -> None:
     con.close()
 
 
+@pytest.mark.slow
 def test_another_process_finds_what_was_compiled(path: Path, con: memql.Connection) -> None:
     con.execute(VIEW)
     here = _answer(con)
