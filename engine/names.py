@@ -115,6 +115,10 @@ def position_of_quoted(text: str, message: str) -> Position | None:
 
 
 def place(text: str, offset: int) -> Position:
-    """Return the line and the column of a character of the statement."""
+    """Return the line and the column of a character of the statement.
+
+    >>> place("SELECT\\n  x", 9)
+    Position(line=2, column=3)
+    """
     before = text[:offset]
     return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)

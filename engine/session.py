@@ -155,17 +155,17 @@ class Session:
             self._check_open()
             context, deadline = self._begun(text)
             own = not self._transaction.active
-            if own:
-                self.begin()
-            try:
-                with self._watched(context, deadline, self.interrupt):
-                    count = self._execute_each(context, rows)
-            except BaseException:
+            with self._watched(context, deadline, self.interrupt):
                 if own:
-                    self.rollback()
-                raise
-            if own:
-                self.commit()
+                    self.begin()
+                try:
+                    count = self._execute_each(context, rows)
+                except BaseException:
+                    if own:
+                        self.rollback()
+                    raise
+                if own:
+                    self._commit()
             return count
 
     def _execute_each(self, context: StatementContext, rows: list[Parameters]) -> int:
@@ -254,7 +254,7 @@ class Session:
         if isinstance(tree, exp.Transaction):
             self.begin()
         elif isinstance(tree, exp.Commit):
-            self.commit()
+            self._commit()
         elif isinstance(tree, exp.Rollback):
             self.rollback()
         elif isinstance(tree, syntax.Explain):
@@ -280,7 +280,7 @@ class Session:
             return
         value = constant_value(node, f"memql.{setting.name}", values, context)
         changed = self._settings.with_value(setting, value)
-        if changed.model is not None and changed.model != self._defaults.model:
+        if setting.name == "model" and changed.model != self._defaults.model:
             # By name only: a folder or hub id is for CREATE MODEL and connect().
             self._models.spec(changed.model, context)
         most = self._defaults.max_statement_bytes
@@ -313,34 +313,31 @@ class Session:
         elif isinstance(tree, syntax.DropMaterializedView):
             self._view_runner(context).drop(tree)
         elif isinstance(tree, syntax.CreateModel):
-            self._locked(lambda: self._models.create(tree, values, context), context)
+            self._locked(lambda: self._models.create(tree, values, context))
         elif isinstance(tree, syntax.DropModel):
-            self._locked(lambda: self._models.drop(tree, context), context)
+            self._locked(lambda: self._models.drop(tree, context))
         else:
             raise refusal(tree)
         return Result()
 
-    def _locked(self, run: Callable[[], object], context: StatementContext) -> None:
+    def _locked(self, run: Callable[[], object]) -> None:
         """Change the catalog: in the open transaction, or alone under the commit lock."""
         if self._transaction.active:
             self._catalog_changes += 1
             run()
             return
+        self._store.take_commit_lock(self._check_cancel)
         try:
-            self._store.take_commit_lock(self._check_cancel)
             try:
-                try:
-                    self._cursor.begin()
-                    run()
-                    self._cursor.commit()
-                except BaseException:
-                    roll_back(self._cursor)
-                    raise
-                self._store.catalog_changed()
-            finally:
-                self._store.commit_lock.release()
-        except duckdb.Error as error:
-            raise translate(error, context) from error
+                self._cursor.begin()
+                run()
+                self._cursor.commit()
+            except BaseException:
+                roll_back(self._cursor)
+                raise
+            self._store.catalog_changed()
+        finally:
+            self._store.commit_lock.release()
 
     def _explain(self, tree: syntax.Explain, context: StatementContext, values: Values) -> Result:
         if not isinstance(tree.this, _PLANNED):
@@ -392,10 +389,14 @@ class Session:
         """Commit the open transaction; without one nothing happens."""
         with self._lock:
             self._check_open()
-            if self._transaction.active:
-                self._transaction.commit(self._context("").owner)
-                if self._catalog_changes:
-                    self._store.catalog_changed()
+            self._cancel.clear()  # who was interrupted before waits for another commit all the same
+            self._commit()
+
+    def _commit(self) -> None:
+        if self._transaction.active:
+            self._transaction.commit(self._context("").owner)
+            if self._catalog_changes:
+                self._store.catalog_changed()
 
     def rollback(self) -> None:
         """Undo the open transaction; without one nothing happens."""
@@ -469,7 +470,7 @@ class Session:
             self._executor(self._cursor, context, Values({}, context.now)),
             self._parse,
             self._write,
-            lambda run: self._locked(run, context),
+            self._locked,
         )
 
     def _binder(self, context: StatementContext, values: Values) -> QueryBinder:

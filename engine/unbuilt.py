@@ -8,7 +8,7 @@ from typing import Any
 from sqlglot import exp
 
 from memql.engine import syntax
-from memql.errors import NotSupportedError
+from memql.errors import NotSupportedError, Position
 
 _FORMS: dict[type[exp.Expr], str | Callable[[Any], str]] = {
     exp.Merge: "MERGE",
@@ -37,9 +37,20 @@ _FORMS: dict[type[exp.Expr], str | Callable[[Any], str]] = {
 }
 
 
-def not_yet(form: str) -> NotSupportedError:
-    """Return the error for a form that nothing runs yet."""
-    return NotSupportedError(f"{form} is not something that MemQL does yet")
+def not_yet(
+    form: str,
+    *,
+    hint: str | None = None,
+    position: Position | None = None,
+    statement: str | None = None,
+) -> NotSupportedError:
+    """Return the error for a form that nothing runs yet, with its place in the statement."""
+    return NotSupportedError(
+        f"{form} is not something that MemQL does yet",
+        hint=hint,
+        position=position,
+        statement=statement,
+    )
 
 
 def refusal(tree: exp.Expr) -> NotSupportedError:

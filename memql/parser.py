@@ -13,9 +13,9 @@ from sqlglot.tokenizer_core import Token, TokenType
 from memql import dialect
 from memql.dialect.words import WORDS
 from memql.engine import syntax
-from memql.engine.names import position
+from memql.engine.names import place, position
 from memql.engine.settings import DEFAULT_STATEMENT_BYTES
-from memql.errors import NotSupportedError, Position, ProgrammingError
+from memql.errors import NotSupportedError, ProgrammingError
 from memql.nesting import check_nesting, too_deep
 
 MAX_STATEMENT_BYTES = DEFAULT_STATEMENT_BYTES
@@ -124,21 +124,11 @@ def _read(text: str, max_bytes: int) -> exp.Expr:
         raise ProgrammingError(
             f"expected one statement, found {len(statements)}",
             hint="execute them one by one",
-            position=position_of(text, _second_start(tokens)),
+            position=place(text, _second_start(tokens)),
             statement=text,
             code="42601",
         )
     return statements[0]
-
-
-def position_of(text: str, offset: int) -> Position:
-    """Return the line and column of a character of ``text``.
-
-    >>> position_of("SELECT\\n  x", 9)
-    Position(line=2, column=3)
-    """
-    before = text[:offset]
-    return Position(before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1)
 
 
 def _second_start(tokens: list[Token]) -> int:
@@ -168,7 +158,7 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
         raise ProgrammingError(
             "syntax error: the statement holds a NUL character",
             hint="leave it out, or write chr(0)",
-            position=position_of(text, text.index("\x00")),
+            position=place(text, text.index("\x00")),
             code="22021",
         )
     try:
@@ -193,7 +183,7 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
             # sqlglot reads 0xFF as 0 AS xFF.
             raise ProgrammingError(
                 f"syntax error at '{token.text}{following.text}': expected a number",
-                position=position_of(text, token.start),
+                position=place(text, token.start),
                 statement=text,
                 code="42601",
             )
@@ -203,7 +193,7 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
                 raise ProgrammingError(
                     f"syntax error: nested deeper than {MAX_STATEMENT_DEPTH} brackets",
                     hint="split it with WITH (common table expressions)",
-                    position=position_of(text, token.start),
+                    position=place(text, token.start),
                     statement=text,
                     code="54001",
                 )
@@ -213,7 +203,7 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
 
 
 def _check_kind(statement: exp.Expr, text: str) -> None:
-    start = position_of(text, len(text) - len(text.lstrip()))
+    start = place(text, len(text) - len(text.lstrip()))
     if not isinstance(statement, _STATEMENTS):
         kind = statement.key.upper()
         if isinstance(statement, exp.Create | exp.Drop | exp.Alter):
@@ -281,7 +271,7 @@ def _syntax_error(error: ParseError, text: str, first: str) -> ProgrammingError 
         return NotSupportedError(
             str(detail["description"]),
             hint=detail["hint"],
-            position=position_of(text, offset),
+            position=place(text, offset),
             statement=text,
         )
     found = str(detail.get("found", ""))
@@ -292,12 +282,12 @@ def _syntax_error(error: ParseError, text: str, first: str) -> ProgrammingError 
         expected = "MATERIALIZE AS ... is the last clause of a top-level query, not of a part of it"
     if found.upper() == "MATCHES":
         expected = "expected a text or a parameter behind MATCHES"
-    place = f"at '{found}'" if found else "at the end"
+    where = f"at '{found}'" if found else "at the end"
     too_many = expected.startswith("at most")
     return ProgrammingError(
-        f"syntax error {place}: {expected}",
+        f"syntax error {where}: {expected}",
         hint=detail.get("hint") or _did_you_mean(found, before, first, choices),
-        position=position_of(text, offset),
+        position=place(text, offset),
         statement=text,
         code="54001" if too_many else "42601",
     )
@@ -344,14 +334,14 @@ def _token_error(error: TokenError, text: str) -> ProgrammingError:
         offset = text.rfind(opening)
         return ProgrammingError(
             f"syntax error: expected a closing {closing}",
-            position=position_of(text, offset),
+            position=place(text, offset),
             statement=text,
             code="42601",
         )
     return ProgrammingError(
         "syntax error: the text cannot be read as words and signs: "
         + str(error).splitlines()[0].split(" (")[0],
-        position=position_of(text, len(text)),
+        position=place(text, len(text)),
         statement=text,
         code="42601",
     )

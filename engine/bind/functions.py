@@ -7,6 +7,7 @@ from sqlglot import exp
 from memql.engine import syntax
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, nearest, position
+from memql.engine.unbuilt import not_yet
 from memql.errors import NotSupportedError, ProgrammingError
 
 # Functions that sqlglot has no node for. What is not named here is refused, so that a function
@@ -202,11 +203,7 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
             continue
         if isinstance(node, syntax.Matches | syntax.TimeTravel):
             form = "MATCHES" if isinstance(node, syntax.Matches) else "AT"
-            raise NotSupportedError(
-                f"{form} is not something that MemQL does yet",
-                position=position(context.text, node),
-                statement=context.text,
-            )
+            raise not_yet(form, position=position(context.text, node), statement=context.text)
         if isinstance(node, REFUSED_NODES):
             name = f"the function {node.sql_name().lower()}" if isinstance(node, exp.Func) else ""
             raise NotSupportedError(

@@ -12,7 +12,8 @@ from memql.engine import syntax
 from memql.engine.context import StatementContext
 from memql.engine.names import position, unknown
 from memql.engine.settings import MAX_ANSWER_TOKENS
-from memql.errors import DataError, NotSupportedError, Position, ProgrammingError
+from memql.engine.unbuilt import not_yet
+from memql.errors import DataError, Position, ProgrammingError
 
 GENERATE_OPTIONS = ("max_tokens",)
 MATERIALIZE_OPTIONS = ("order",)
@@ -96,8 +97,8 @@ def check_materialize_options(
     check_option_names(given, MATERIALIZE_OPTIONS, "MATERIALIZE", context)
     order = option_values(given, values, context).get("order", "canonical")
     if order == "reuse":
-        raise NotSupportedError(
-            "MATERIALIZE WITH (order = 'reuse') is not something that MemQL does yet",
+        raise not_yet(
+            "MATERIALIZE WITH (order = 'reuse')",
             position=_place_of("order", given, context),
             statement=context.text,
         )

@@ -36,6 +36,10 @@ class Values(dict[str, Any]):
         self.looked_at[name] = value
         return value
 
+    def hold_for_now(self) -> None:
+        """Note that what is bound is right at this moment only."""
+        self.looked_at[NOW_PARAMETER] = super().__getitem__(NOW_PARAMETER)
+
     def of(self, names: Sequence[str]) -> dict[str, Any]:
         """Return some of the values, to run a plan with: this is no looking."""
         return {name: super(Values, self).__getitem__(name) for name in names}

@@ -54,7 +54,7 @@ from memql.engine.plan import (
     Select,
     Target,
 )
-from memql.errors import NotSupportedError
+from memql.engine.unbuilt import not_yet
 
 
 @dataclass(frozen=True)
@@ -139,9 +139,7 @@ class QueryBinder:
             check_materialize_options(tree.args.get("options"), self.values, self.context)
             form = tree.args["form"]
             if form == "PARAMETER":
-                raise NotSupportedError(
-                    "MATERIALIZE AS PARAMETER is not something that MemQL does yet"
-                )
+                raise not_yet("MATERIALIZE AS PARAMETER")
             model = tree.args.get("model")
             return Target(form, model.name if model is not None else None)
         view = self._only_view(query)

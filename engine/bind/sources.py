@@ -126,7 +126,8 @@ class Sources:
         """Replace a table of the schema memql by its rows as they are now."""
         name = fold(table.name)
         if name in UNBUILT_TABLES:
-            raise not_yet(f"{SCHEMA}.{name}")
+            place = position(self.context.text, table)
+            raise not_yet(f"{SCHEMA}.{name}", position=place, statement=self.context.text)
         if self._expanding or not self.catalog:
             raise NotSupportedError(
                 f"a view cannot read {SCHEMA}.{name}: it would read what tells about itself",
@@ -137,8 +138,7 @@ class Sources:
         if found is None:
             known = [f"{SCHEMA}.{one}" for one in self.catalog]
             raise unknown("table", f"{SCHEMA}.{table.name}", known, self.context, table)
-        # The rows become a part of the plan, which holds for this moment only.
-        assert self.values[NOW_PARAMETER]
+        self.values.hold_for_now()  # the rows become a part of the plan
         _put_query(table, as_query(found))
 
     def _expand(self, table: exp.Table, view: ViewDefinition) -> None:

@@ -61,10 +61,11 @@ class ChangeRunner:
             ProgrammingError: the user may not write for that owner.
             OperationalError: another transaction changed the same rows.
         """
-        table = plain_arrow(self.executor.table(plan.relation, None, write=False, lineage=False))
+        table = self.executor.table(plan.relation, None, write=False, lineage=False)
         try:
             if isinstance(plan, InsertPlan):
-                ids = self._insert(plan, table)
+                # What is missing is filled in with columns in Arrow's own types.
+                ids = self._insert(plan, plain_arrow(table))
             elif isinstance(plan, UpdatePlan):
                 ids = self._update(plan, table)
             else:

@@ -15,8 +15,10 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, position_of_word
 from memql.engine.plan import Materialize, Relation
+from memql.engine.printing import print_query
 from memql.engine.run.executor import Executor, Trace
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
+from memql.engine.unbuilt import not_yet
 from memql.engine.views import Parse, ViewCatalog, ViewEntry
 from memql.errors import Error, NotSupportedError, ProgrammingError
 
@@ -209,8 +211,8 @@ def _check_refresh(mode: str, context: StatementContext) -> None:
     place = position_of_word(context.text, "refresh")
     word = mode.upper().split(maxsplit=1)[0] if mode.strip() else ""
     if mode.upper() == "ON COMMIT" or word == "EVERY":
-        raise NotSupportedError(
-            f"REFRESH {mode.upper()} is not something that MemQL does yet",
+        raise not_yet(
+            f"REFRESH {mode.upper()}",
             hint="leave it out and use REFRESH MATERIALIZED VIEW",
             position=place,
             statement=context.text,
@@ -227,7 +229,7 @@ def _check_refresh(mode: str, context: StatementContext) -> None:
 def _check_prints(relation: Relation) -> None:
     for cut in relation.cuts:
         _check_prints(cut.input)
-    assert relation.printed.sql
+    print_query(relation.query)
 
 
 VIEW_COLUMNS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import duckdb
@@ -104,6 +105,50 @@ def test_waiting_for_another_commit_ends(limited: memql.Connection, text: str) -
         other.join()
     limited.execute("SET memql.statement_timeout = 0")
     limited.execute(text)
+
+
+def test_executemany_waits_for_another_commit_no_longer_than_its_time(
+    limited: memql.Connection,
+) -> None:
+    taken, enough = threading.Event(), threading.Event()
+
+    def commit_for_long() -> None:
+        with limited._session._store.commit_lock:
+            taken.set()
+            enough.wait(60)
+
+    other = threading.Thread(target=commit_for_long)
+    other.start()
+    assert taken.wait(60)
+    insert = "INSERT INTO memories (content) VALUES (?)"
+    try:
+        with pytest.raises(memql.OperationalError, match="took longer than 20ms"):
+            limited.executemany(insert, [["a"], ["b"]])
+    finally:
+        enough.set()
+        other.join()
+    limited.execute("SET memql.statement_timeout = 0")
+    assert not limited.in_transaction
+    assert limited.execute("SELECT count(*) FROM memories").fetchone() == (4,)
+    assert limited.executemany(insert, [["a"], ["b"]]).rowcount == 2
+
+
+def test_an_interruption_of_nothing_does_not_hit_a_later_commit(
+    con: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = con._session._store
+    take = store.take_commit_lock
+
+    def waits(check_cancel: Callable[[], None]) -> None:
+        check_cancel()  # as if another transaction were committing
+        take(check_cancel)
+
+    monkeypatch.setattr(store, "take_commit_lock", waits)
+    con.begin()
+    con.execute("DELETE FROM memories")
+    con.interrupt()
+    con.commit()
+    assert con.execute("SELECT count(*) FROM memories").fetchone() == (0,)
 
 
 def test_a_model_is_stopped(limited: memql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
