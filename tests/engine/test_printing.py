@@ -9,7 +9,8 @@ import sqlglot
 from sqlglot import exp
 
 import memql
-from memql.engine.printing import PrintedDuckDB, check_printed, print_query
+from memql.engine.printing import print_query
+from memql.engine.wall import PrintedDuckDB, check_printed
 from memql.errors import Error, InternalError, NotSupportedError, ProgrammingError
 
 SECRET = "the secret of bob"
