@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.wall import check_printed
 from memql.errors import ProgrammingError
 
@@ -42,7 +43,7 @@ def print_sql(query: exp.Expr) -> str:
         ProgrammingError: a function has arguments that do not fit.
     """
     try:
-        return query.sql(dialect="duckdb", identify=True, comments=False)
+        return query.sql(dialect=PlainDuckDB, identify=True, comments=False)
     except (SqlglotError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # sqlglot prints its nodes without looking at how many arguments a function got.
         raise ProgrammingError(

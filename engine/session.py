@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from threading import Event, RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from sqlglot import exp
@@ -14,9 +14,10 @@ from sqlglot import exp
 from memql.engine import syntax
 from memql.engine.bind.batch import batches
 from memql.engine.bind.changes import ChangePlan, bind_change
-from memql.engine.bind.options import constant_value, option_values
+from memql.engine.bind.options import constant_value
 from memql.engine.bind.parameters import Parameters, Values, name_parameters
 from memql.engine.bind.query import QueryBinder
+from memql.engine.bind.writes import TableChange
 from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
 from memql.engine.deadline import Deadline
@@ -26,14 +27,17 @@ from memql.engine.optimize import RULES, Optimized, optimize
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
 from memql.engine.run.change import ChangeRunner
+from memql.engine.run.definitions import Definer
 from memql.engine.run.executor import Executor, Materialized
 from memql.engine.run.explain import explain
 from memql.engine.run.relation import translate
+from memql.engine.run.settings import SETTINGS, changed_settings, setting_of
+from memql.engine.run.tables import run_table_change
 from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
 from memql.engine.segments import Segments
-from memql.engine.settings import SETTING_COLUMNS, Settings, setting_rows, settings_of
-from memql.engine.unbuilt import refusal
-from memql.engine.views import ViewCatalog
+from memql.engine.settings import SETTING_COLUMNS, Settings, setting_rows
+from memql.engine.tables import Tables
+from memql.engine.views import TABLE_COLUMNS, ViewCatalog
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
 from memql.storage.transaction import Transaction, roll_back
@@ -44,10 +48,13 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-SETTINGS = settings_of([rule.__name__ for rule in RULES])
-
 # What SHOW calls them, and their names in the schema memql.
-_SHOWN = {"MATERIALIZED VIEWS": "views", "MODELS": "models", "SETTINGS": "settings"}
+_SHOWN = {
+    "MATERIALIZED VIEWS": "views",
+    "MODELS": "models",
+    "SETTINGS": "settings",
+    "TABLES": "tables",
+}
 
 
 class Session:
@@ -76,6 +83,8 @@ class Session:
         self._cursor = store.cursor()
         self._transaction = Transaction(store, self._cursor, self._check_cancel)
         self._catalog_changes = 0
+        self._looked_up: tuple[tuple[int, int], dict[tuple[str, str], Mapping[str, Any]]]
+        self._looked_up = ((0, -1), {})
         self._plans = cache_of(store)
         self._defaults = Settings(model=model)
         self._settings = self._defaults
@@ -123,13 +132,10 @@ class Session:
 
         A query or a change is a plan; any other statement is its tree.
         """
-        in_transaction = self._transaction.active
         key = PlanKey(
             context.text,
             types_of(parameters),
-            (self._transaction.version, self._catalog_changes)
-            if in_transaction
-            else (0, self._store.catalog_version),
+            self._catalog_key(),
             self._user,
             context.settings.of_planning,
         )
@@ -213,7 +219,7 @@ class Session:
         self, tree: exp.Expr, context: StatementContext, values: Values
     ) -> Optimized | ChangePlan:
         binder = self._binder(context, values)
-        if isinstance(tree, exp.Insert | exp.Update | exp.Delete):
+        if isinstance(tree, exp.Insert | exp.Update | exp.Delete | exp.Merge):
             return bind_change(tree, binder)
         assert isinstance(tree, exp.Query | syntax.Materialize)
         off = context.settings.disabled_rules
@@ -235,11 +241,16 @@ class Session:
 
     def _change(self, plan: ChangePlan, context: StatementContext, values: Values) -> Result:
         own = not self._transaction.active
+        of_table = isinstance(plan, TableChange)
         if own:
-            self._transaction.begin(explicit=False, write=True)
+            # Only commits that wrote memories are numbered.
+            self._transaction.begin(explicit=False, write=not of_table)
         try:
             executor = self._executor(self._cursor, context, values)
-            result = ChangeRunner(executor, self._transaction).run(plan)
+            if isinstance(plan, TableChange):
+                result = run_table_change(plan, executor)
+            else:
+                result = ChangeRunner(executor, self._transaction).run(plan)
         except BaseException:
             if own:
                 self._transaction.rollback()
@@ -263,68 +274,28 @@ class Session:
             table = self._catalog(context)[_SHOWN[tree.this]]
             return result_of(self._store, table.rows(), table.types)
         elif isinstance(tree, syntax.ShowSetting):
-            setting = self._setting(tree.this, context)
+            setting = setting_of(tree.this, context)
             shown = setting.show(getattr(self._settings, setting.name))
             return result_of(self._store, [{setting.name: shown}], {setting.name: "VARCHAR"})
         elif isinstance(tree, syntax.SetSetting):
-            self._set(tree, context, values)
+            self._settings = changed_settings(tree, self._defaults, self._models, values, context)
         else:
-            self._define(tree, context, values)
+            binder = self._binder(context, values)
+            executor = self._executor(self._cursor, context, values)
+            runner = self._view_runner(context)
+            return Definer(executor, binder, runner, self._locked).run(tree)
         return Result()
-
-    def _set(self, tree: syntax.SetSetting, context: StatementContext, values: Values) -> None:
-        setting = self._setting(tree.this, context)
-        node = tree.args.get("expression")
-        if node is None:
-            self._settings = self._settings.with_default(setting, self._defaults)
-            return
-        value = constant_value(node, f"memql.{setting.name}", values, context)
-        changed = self._settings.with_value(setting, value)
-        if setting.name == "model" and changed.model != self._defaults.model:
-            # By name only: a folder or hub id is for CREATE MODEL and connect().
-            self._models.spec(changed.model, context)
-        most = self._defaults.max_statement_bytes
-        if self._user is not None and changed.max_statement_bytes > most:
-            raise ProgrammingError(
-                f"the user {self._user} may not raise memql.{setting.name} above {most:,}",
-                position=position(context.text, node),
-                statement=context.text,
-                code="42501",
-            )
-        self._settings = changed
-
-    def _setting(self, node: exp.Expr, context: StatementContext) -> Setting:
-        found = SETTINGS.get(node.name.lower())
-        if found is None:
-            known = [f"memql.{name}" for name in SETTINGS]
-            raise unknown("setting", f"memql.{node.name}", known, context, node)
-        return found
 
     # -- definitions --------------------------------------------------------------------------
-
-    def _define(self, tree: exp.Expr, context: StatementContext, values: Values) -> Result:
-        if isinstance(tree, syntax.CreateMaterializedView):
-            self._view_runner(context).create(tree)
-        elif isinstance(tree, syntax.RefreshMaterializedView):
-            self._view_runner(context).refresh(self._views(context).required(tree.this))
-        elif isinstance(tree, syntax.AlterMaterializedView):
-            options = option_values(tree.args["options"], values, context)
-            self._view_runner(context).alter(tree, options)
-        elif isinstance(tree, syntax.DropMaterializedView):
-            self._view_runner(context).drop(tree)
-        elif isinstance(tree, syntax.CreateModel):
-            self._locked(lambda: self._models.create(tree, values, context))
-        elif isinstance(tree, syntax.DropModel):
-            self._locked(lambda: self._models.drop(tree, context))
-        else:
-            raise refusal(tree)
-        return Result()
 
     def _locked(self, run: Callable[[], object]) -> None:
         """Change the catalog: in the open transaction, or alone under the commit lock."""
         if self._transaction.active:
             self._catalog_changes += 1
-            run()
+            try:
+                run()
+            finally:
+                self._catalog_changes += 1
             return
         self._store.take_commit_lock(self._check_cancel)
         try:
@@ -353,6 +324,7 @@ class Session:
             "settings": CatalogTable(
                 SETTING_COLUMNS, lambda: setting_rows(context.settings, self._defaults, SETTINGS)
             ),
+            "tables": CatalogTable(TABLE_COLUMNS, self._views(context).relations),
             "views": CatalogTable(VIEW_COLUMNS, self._view_runner(context).summary),
         }
 
@@ -462,7 +434,17 @@ class Session:
         return self._running
 
     def _views(self, context: StatementContext) -> ViewCatalog:
-        return ViewCatalog(self._cursor, context, self._parse)
+        version = self._catalog_key()
+        if self._looked_up[0] != version:
+            self._looked_up = (version, {})
+        tables = Tables(self._cursor, context, self._looked_up[1])
+        return ViewCatalog(self._cursor, context, self._parse, tables)
+
+    def _catalog_key(self) -> tuple[int, int]:
+        """What changes with each definition that this session can see."""
+        if self._transaction.active:
+            return self._transaction.version, self._catalog_changes
+        return 0, self._store.catalog_version
 
     def _view_runner(self, context: StatementContext) -> ViewRunner:
         return ViewRunner(
@@ -497,4 +479,4 @@ class Session:
 
 
 # The statements that have a plan, which is kept.
-_PLANNED = (exp.Query, exp.Insert, exp.Update, exp.Delete, syntax.Materialize)
+_PLANNED = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge, syntax.Materialize)

@@ -11,7 +11,6 @@ from memql.engine import syntax
 from memql.errors import NotSupportedError, Position
 
 _FORMS: dict[type[exp.Expr], str | Callable[[Any], str]] = {
-    exp.Merge: "MERGE",
     syntax.CreateAdapter: "CREATE ADAPTER",
     syntax.DropAdapter: "DROP ADAPTER",
     syntax.Restore: "RESTORE",

@@ -1,4 +1,4 @@
-"""Materialized views: named queries whose derived form is computed ahead."""
+"""Views: named queries; the derived form of a materialized one is computed ahead."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
@@ -16,6 +16,7 @@ from memql.engine.bind.sources import ViewDefinition
 from memql.engine.context import StatementContext
 from memql.engine.names import position, position_of_word, unknown
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
+from memql.engine.tables import Tables
 from memql.errors import ProgrammingError
 
 if TYPE_CHECKING:
@@ -26,12 +27,15 @@ Parse = Callable[[str, int], exp.Expr]
 
 @dataclass(frozen=True)
 class ViewEntry:
-    """A view as the catalog holds it; ``text`` is its query with the MATERIALIZE clause."""
+    """A view as the catalog holds it; ``text`` is its query with the MATERIALIZE clause.
+
+    ``form`` is None for a plain view.
+    """
 
     name: str
     owner: str
     text: str
-    form: str
+    form: str | None
     model: str | None
     refresh: str
     created_at: datetime
@@ -41,18 +45,31 @@ class ViewEntry:
 class ViewCatalog:
     """The views that one user may name: the user's own; all of them for the administrator.
 
+    ``tables`` are the ordinary tables.
+
     Args:
         cursor: the session's cursor; DDL belongs to its transaction.
         context: the statement.
         parse: text, and how many bytes it may have, to tree; stored views are kept as text.
+        tables: the ordinary tables that the user may name.
     """
 
     def __init__(
-        self, cursor: duckdb.DuckDBPyConnection, context: StatementContext, parse: Parse
+        self,
+        cursor: duckdb.DuckDBPyConnection,
+        context: StatementContext,
+        parse: Parse,
+        tables: Tables,
     ) -> None:
         self._cursor = cursor
         self._context = context
         self._parse = parse
+        self._tables = tables
+
+    @property
+    def tables(self) -> Tables:
+        """The ordinary tables that the user may name."""
+        return self._tables
 
     def entries(self) -> list[ViewEntry]:
         """Return the views by name."""
@@ -72,6 +89,18 @@ class ViewCatalog:
         """Return a view by name: the user's own before another's."""
         entry = self.entry(name)
         return None if entry is None else self.definition(entry)
+
+    def relations(self) -> list[dict[str, Any]]:
+        """Return a row for each ordinary table and view of the user's own."""
+        rows: list[dict[str, Any]] = [
+            {"name": table.name, "kind": "table", "columns": len(table.columns)}
+            for table in self._tables.all()
+        ]
+        for entry in self.entries():
+            if entry.owner == self._context.owner:
+                kind = "view" if entry.form is None else "materialized view"
+                rows.append({"name": entry.name, "kind": kind, "columns": None})
+        return sorted(rows, key=lambda row: str(row["name"]))
 
     def entry(self, name: str) -> ViewEntry | None:
         """Return the catalog's entry of a view, or None.
@@ -95,14 +124,15 @@ class ViewCatalog:
         return named[0] if named else None
 
     def required(self, node: exp.Expr) -> ViewEntry:
-        """Return the entry of the view that ``node`` names.
+        """Return the entry of the materialized view that ``node`` names.
 
         Raises:
             ProgrammingError: there is none, with the nearest name.
         """
         entry = self.entry(node.name)
-        if entry is None:
-            raise unknown("materialized view", node.name, self.names(), self._context, node)
+        if entry is None or entry.form is None:
+            known = [entry.name for entry in self.entries() if entry.form is not None]
+            raise unknown("materialized view", node.name, known, self._context, node)
         return entry
 
     def definition(self, entry: ViewEntry) -> ViewDefinition:
@@ -131,12 +161,18 @@ class ViewCatalog:
             for one in self.entries()
             if one.name.lower() == entry.name.lower() and one.owner == entry.owner
         ]
+        kind = "view" if entry.form is None else "materialized view"
+        if self._tables.find(entry.name) is not None:
+            raise taken(entry.name, "table", kind, self._context, node)
+        if old and (old[0].form is None) != (entry.form is None):
+            other = "view" if old[0].form is None else "materialized view"
+            raise taken(entry.name, other, kind, self._context, node)
         if old and exists and not replace:
             return False
         if old and not replace:
             raise ProgrammingError(
-                f"the materialized view {entry.name} exists already",
-                hint="CREATE OR REPLACE MATERIALIZED VIEW replaces it",
+                f"the {kind} {entry.name} exists already",
+                hint=f"CREATE OR REPLACE {kind.upper()} replaces it",
                 position=position(self._context.text, node),
                 statement=self._context.text,
                 code="42P07",
@@ -182,6 +218,27 @@ class ViewCatalog:
             'WHERE "name" = $name AND "owner" = $owner',
             {"now": self._context.now, "name": entry.name, "owner": entry.owner},
         )
+
+
+TABLE_COLUMNS = {"name": "VARCHAR", "kind": "VARCHAR", "columns": "BIGINT"}
+
+
+def taken(
+    name: str, what: str, wanted: str, context: StatementContext, node: exp.Expr
+) -> ProgrammingError:
+    """Return the error for a name that something of another kind has.
+
+    Args:
+        what: what has the name.
+        wanted: what was to be made.
+    """
+    return ProgrammingError(
+        f"{name} is a {what} already: there cannot be a {wanted} of that name",
+        hint=f"give it another name, or DROP {what.upper()} {name}",
+        position=position(context.text, node),
+        statement=context.text,
+        code="42P07",
+    )
 
 
 @lru_cache(maxsize=256)

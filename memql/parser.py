@@ -36,6 +36,7 @@ _STATEMENTS = (
     exp.Update,
     exp.Delete,
     exp.Merge,
+    exp.TruncateTable,
     exp.Transaction,
     exp.Commit,
     exp.Rollback,
@@ -72,6 +73,9 @@ _STATEMENTS = (
     syntax.Maintain,
     syntax.Evaluate,
 )
+
+# What a user defines, alters and drops beside memories.
+_OBJECTS = ("TABLE", "VIEW", "TYPE", "SEQUENCE", "INDEX")
 
 # sqlglot logs what it falls back on; MemQL refuses those statements with an error of its own.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -174,15 +178,20 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
         )
     depth = 0
     for token, following in itertools.zip_longest(tokens, tokens[1:]):
-        if (
+        number = None
+        if token.token_type in (TokenType.HEX_STRING, TokenType.BIT_STRING):
+            number = text[token.start : token.end + 1] if text[token.start] == "0" else None
+        elif (
             token.token_type == TokenType.NUMBER
             and following is not None
             and following.start == token.end + 1
             and (following.text[:1].isalpha() or following.text[:1] == "_")
         ):
-            # sqlglot reads 0xFF as 0 AS xFF.
+            number = token.text + following.text
+        if number is not None:
+            # DuckDB reads 0xFF as 0 AS xFF.
             raise ProgrammingError(
-                f"syntax error at '{token.text}{following.text}': expected a number",
+                f"syntax error at '{number}': expected a number",
                 position=place(text, token.start),
                 statement=text,
                 code="42601",
@@ -204,11 +213,11 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
 
 def _check_kind(statement: exp.Expr, text: str) -> None:
     start = place(text, len(text) - len(text.lstrip()))
-    if not isinstance(statement, _STATEMENTS):
-        kind = statement.key.upper()
-        if isinstance(statement, exp.Create | exp.Drop | exp.Alter):
-            kind += f" {statement.args.get('kind') or ''}".rstrip()
-        elif isinstance(statement, exp.Condition | exp.Alias | exp.Func):
+    defined = isinstance(statement, exp.Create | exp.Drop | exp.Alter)
+    what = str(statement.args.get("kind") or "").upper() if defined else ""
+    if not isinstance(statement, _STATEMENTS) and what not in _OBJECTS:
+        kind = f"{statement.key.upper()} {what}".rstrip()
+        if isinstance(statement, exp.Condition | exp.Alias | exp.Func):
             raise ProgrammingError(
                 "syntax error: expected a statement, found an expression",
                 hint=f"SELECT {text.strip().rstrip(';')}" if "\n" not in text.strip() else None,

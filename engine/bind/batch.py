@@ -9,6 +9,7 @@ from sqlglot import exp
 
 from memql.engine.bind.changes import cast_to_column
 from memql.engine.bind.parameters import Parameters
+from memql.engine.bind.shape import MEMORIES
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.names import fold
 
@@ -49,6 +50,8 @@ def _columns_of_values(tree: exp.Expr) -> list[str] | None:
         return None
     schema, source = tree.this, tree.expression
     if not isinstance(schema, exp.Schema) or not isinstance(source, exp.Values):
+        return None
+    if schema.this.args.get("db") is not None or fold(schema.this.name) != MEMORIES:
         return None
     columns = [fold(column.name) for column in schema.expressions]
     if len(source.expressions) != 1 or not all(column in MEMORY_NAMES for column in columns):

@@ -15,8 +15,11 @@ from memql.engine.bind.functions import check_query_nodes
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import MEMORIES, is_anonymous_aggregate
 from memql.engine.bind.sources import MEMORY_NAMES
+from memql.engine.bind.writes import TableChange, bind_write
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Relation
+from memql.engine.tables import OrdinaryTable, resolve_sequences, resolve_types
+from memql.engine.unbuilt import not_yet
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
 
@@ -50,21 +53,55 @@ class DeletePlan:
     returning: exp.Select | None
 
 
-ChangePlan = InsertPlan | UpdatePlan | DeletePlan
+MemoryChange = InsertPlan | UpdatePlan | DeletePlan
+ChangePlan = MemoryChange | TableChange
 
 
-def bind_change(tree: exp.Insert | exp.Update | exp.Delete, binder: QueryBinder) -> ChangePlan:
-    """Return the plan of a change of memories.
+def bind_change(
+    tree: exp.Insert | exp.Update | exp.Delete | exp.Merge, binder: QueryBinder
+) -> ChangePlan:
+    """Return the plan of a change of memories, or of an ordinary table.
 
     Raises:
         ProgrammingError: an unknown table or column, or a column that MemQL computes.
         NotSupportedError: a form that MemQL does not have.
     """
+    ordinary = _ordinary_target(tree, binder)
+    if ordinary is not None:
+        return bind_write(tree, ordinary, binder)
+    if isinstance(tree, exp.Merge):
+        _check_target(tree.this, "MERGE", binder)
+        raise not_yet(
+            "MERGE INTO memories",
+            hint="INSERT, UPDATE and DELETE write memories",
+            position=position(binder.context.text, tree.this),
+            statement=binder.context.text,
+        )
     if isinstance(tree, exp.Insert):
         return _bind_insert(tree, binder)
     if isinstance(tree, exp.Update):
         return _bind_update(tree, binder)
     return _bind_delete(tree, binder)
+
+
+def _ordinary_target(tree: exp.Expr, binder: QueryBinder) -> OrdinaryTable | None:
+    """Return the ordinary table that a change names, if it names one."""
+    table = tree.this.this if isinstance(tree.this, exp.Schema) else tree.this
+    if not isinstance(table, exp.Table) or not isinstance(table.this, exp.Identifier):
+        return None
+    if table.catalog or (fold(table.name) == MEMORIES and not table.db):
+        return None
+    tables = binder.views.tables
+    found = tables.find(table.name, table.db)
+    if found is not None and found.schema != tables.schema:
+        raise ProgrammingError(
+            f"the table {table.db}.{found.name} belongs to {table.db}: only its owner writes it",
+            hint=f"connect as {table.db}",
+            position=position(binder.context.text, table),
+            statement=binder.context.text,
+            code="42501",
+        )
+    return found
 
 
 def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
@@ -211,7 +248,9 @@ def _returning(tree: exp.Expr, binder: QueryBinder) -> exp.Select | None:
         return None
     select = exp.Select(expressions=[node.copy() for node in clause.expressions])
     # It runs over the rows just written, without the policy: nothing else may be in its reach.
+    resolve_sequences(select, binder.views.tables, binder.context)
     check_query_nodes(select, binder.context)
+    resolve_types(select, binder.views.tables, binder.context)
     for node in select.walk():
         inner = (exp.Query, exp.Table, exp.AggFunc, exp.Window, exp.Explode, exp.Unnest)
         if node is not select and (isinstance(node, inner) or is_anonymous_aggregate(node)):
@@ -259,12 +298,12 @@ def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
     view = binder.views.find(name)
     if view is not None:
         raise ProgrammingError(
-            f"{verb} cannot write the materialized view {view.name}: memories only",
+            f"{verb} cannot write the view {view.name}: memories and tables only",
             position=position(binder.context.text, table),
             statement=binder.context.text,
             code="42809",
         )
-    raise unknown("table", name, [MEMORIES], binder.context, table)
+    raise unknown("table", name, [MEMORIES, *binder.views.tables.names()], binder.context, table)
 
 
 def _check_columns(

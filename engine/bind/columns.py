@@ -97,7 +97,8 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         name = fold(source.name)
         if source.db:
-            return None
+            found = None if source.catalog else views.tables.find(source.name, source.db)
+            return list(found.columns) if found is not None else None
         cte = cte_of(source)
         if cte is not None:
             if cte.parent is not None and cte.parent.args.get("recursive"):
@@ -108,6 +109,9 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
             return output_columns(cte.this, views, seen)
         if name == MEMORIES:
             return list(MEMORY_NAMES)
+        found = views.tables.find(source.name)
+        if found is not None:
+            return list(found.columns)
         view = views.find(source.name)
         return output_columns(view.query, views, seen) if view is not None else None
     if isinstance(source, exp.Table) and isinstance(source.this, exp.GenerateSeries):
@@ -169,6 +173,8 @@ def _columns_of_scope(scope: Scope, views: Views, seen: Seen) -> set[str] | None
     names = _columns_of_sources(scope.expression, views, seen)
     if names is None:
         return None
+    if any(isinstance(source, exp.Table) for source in select_sources(scope.expression)):
+        names.add("rowid")  # of ordinary tables; DuckDB refuses it for anything else
     # DuckDB lets WHERE, GROUP BY and later projections use a projection's alias.
     names.update(
         fold(projection.alias) for projection in scope.expression.expressions if projection.alias
@@ -236,5 +242,7 @@ def _check_qualified(
             raise unknown("table", column.table, tables, context, column.args["table"])
         return
     columns = source_columns(table, views)
+    if isinstance(table, exp.Table) and fold(column.name) == "rowid":
+        return
     if columns is not None and fold(column.name) not in {fold(name) for name in columns}:
         raise unknown("column", f"{column.table}.{column.name}", columns, context, column)

@@ -61,7 +61,8 @@ def check_places(query: exp.Query, context: StatementContext) -> None:
             elif isinstance(parent, (exp.Where, exp.Group, exp.Qualify, exp.Join, exp.Lateral)):
                 problem = "is an aggregate: use it in SELECT, HAVING or ORDER BY"
             elif isinstance(parent, (exp.AggFunc, exp.Lambda)):
-                problem = f"cannot stand inside {parent.key.upper()}"
+                name = parent.name if isinstance(parent, exp.Anonymous) else parent.key
+                problem = f"cannot stand inside {name.upper()}"
             elif isinstance(parent, exp.Anonymous) and fold(parent.name) == "generate":
                 problem = "cannot stand inside generate"
             node = parent

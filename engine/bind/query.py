@@ -95,6 +95,12 @@ class QueryBinder:
         """Return a plain query with its names resolved and its policy added."""
         return self._finished(self._resolved(query), lineage=False)
 
+    def bind_expression(self, expression: exp.Expr) -> exp.Select:
+        """Return a SELECT of one expression that reads no table, with its names resolved."""
+        query = exp.Select(expressions=[expression.copy()])
+        Sources(self.context, self.views, self.values, self.catalog).resolve(query)
+        return query
+
     def _bind_select(self, query: exp.Query) -> Select:
         resolved = self._resolved(query)
         traced = resolved.copy()
@@ -143,7 +149,7 @@ class QueryBinder:
             model = tree.args.get("model")
             return Target(form, model.name if model is not None else None)
         view = self._only_view(query)
-        if view is not None:
+        if view is not None and view.form is not None:
             return Target(view.form, view.model, view=view.name)
         return Target()
 

@@ -28,6 +28,13 @@ from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import CUT_TABLE, LINEAGE_COLUMN, VISIBLE_TABLE
+from memql.engine.tables import (
+    Tables,
+    is_ordinary,
+    read_ordinary,
+    resolve_sequences,
+    resolve_types,
+)
 from memql.engine.unbuilt import not_yet
 from memql.errors import InternalError, NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
@@ -40,23 +47,27 @@ MAX_EXPANDED_NODES = 10_000
 
 @dataclass(frozen=True)
 class ViewDefinition:
-    """A materialized view as the binder needs it.
+    """A view as the binder needs it.
 
     Args:
         query: the view's query without its MATERIALIZE clause.
-        form: the form of its clause.
+        form: the form of its clause; None for a plain view.
         model: the model of its clause, or None.
     """
 
     name: str
     owner: str
     query: exp.Query
-    form: str
+    form: str | None
     model: str | None
 
 
 class Views(Protocol):
-    """The views that a statement's user may name."""
+    """The views and ordinary tables that a statement's user may name."""
+
+    @property
+    def tables(self) -> Tables:
+        """The ordinary tables."""
 
     def find(self, name: str) -> ViewDefinition | None:
         """Return the view of that name, or None."""
@@ -90,7 +101,9 @@ class Sources:
             ProgrammingError: an unknown table, with the nearest known one.
             NotSupportedError: a construct that reads past the memories.
         """
+        resolve_sequences(query, self.views.tables, self.context)
         check_query_nodes(query, self.context)
+        resolve_types(query, self.views.tables, self.context)
         _order_limits(query, self.context.owner)
         for table in list(query.find_all(exp.Table)):
             self._resolve_table(table)
@@ -103,23 +116,25 @@ class Sources:
         if fold(table.db) == SCHEMA and not table.catalog:
             self._read_catalog(table)
             return
-        if table.db or table.catalog:
-            qualified = ".".join(part.name for part in table.parts)
-            raise unknown("table", qualified, self._known(table), self.context, table)
-        if fold(name) in visible_ctes(table):
+        if not table.db and fold(name) in visible_ctes(table):
             return
         # The grammar makes TimeTravel of these, and check_query_nodes refuses that.
         assert not any(
             table.args.get(key) for key in ("version", "when", "system_time", "changes")
         ), table
-        if fold(name) == MEMORIES:
+        if fold(name) == MEMORIES and not table.db:
             table.set("this", exp.to_identifier(VISIBLE_TABLE, quoted=True))
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
             return
-        view = self.views.find(name)
+        ordinary = None if table.catalog else self.views.tables.find(name, table.db)
+        if ordinary is not None:
+            read_ordinary(table, ordinary)
+            return
+        view = None if table.db else self.views.find(name)
         if view is None:
-            raise unknown("table", name, self._known(table), self.context, table)
+            qualified = ".".join(part.name for part in table.parts)
+            raise unknown("table", qualified, self._known(table), self.context, table)
         self._expand(table, view)
 
     def _read_catalog(self, table: exp.Table) -> None:
@@ -168,7 +183,8 @@ class Sources:
         _put_query(table, query)
 
     def _known(self, table: exp.Table) -> list[str]:
-        return [MEMORIES, *self.views.names(), *sorted(visible_ctes(table))]
+        own = [*self.views.names(), *self.views.tables.names()]
+        return [MEMORIES, *own, *sorted(visible_ctes(table))]
 
 
 def _put_query(table: exp.Table, query: exp.Query) -> None:
@@ -219,6 +235,8 @@ def check_names(query: exp.Query) -> None:
     for table in query.find_all(exp.Table):
         name = table.name
         if not isinstance(table.this, exp.Identifier) or name == VISIBLE_TABLE:
+            continue
+        if is_ordinary(table):
             continue
         if table.db or not (
             name.startswith(CUT_TABLE) or (name.startswith(CTE_PREFIX) and cte_of(table))

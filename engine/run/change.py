@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
-from memql.engine.bind.changes import ChangePlan, DeletePlan, InsertPlan, UpdatePlan
+from memql.engine.bind.changes import DeletePlan, InsertPlan, MemoryChange, UpdatePlan
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
 from memql.engine.names import quote
@@ -52,7 +52,7 @@ class ChangeRunner:
         """The statement."""
         return self.executor.context
 
-    def run(self, plan: ChangePlan) -> Result:
+    def run(self, plan: MemoryChange) -> Result:
         """Run a change; the result has the RETURNING rows, if any, and the row count.
 
         Raises:

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.changes import ChangePlan
+from memql.engine.bind.writes import TableChange
 from memql.engine.optimize import Optimized
 from memql.engine.plan import (
     VISIBLE_TABLE,
@@ -59,7 +60,12 @@ def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Exe
                 "EXPLAIN ANALYZE of a change is not possible: it would write",
                 hint="EXPLAIN shows its plan and writes nothing",
             )
-        operator = _explain_change(tree.this.key, planned.relation)
+        if isinstance(planned, TableChange):
+            details = {} if planned.policy is None else {"policy": planned.policy}
+            sql = {"sql": planned.printed.sql}
+            operator = Operator(f"{tree.this.key.title()}Table", {**details, **sql})
+        else:
+            operator = _explain_change(tree.this.key, planned.relation)
     else:
         trace = executor.trace
         if analyze:

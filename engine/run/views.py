@@ -1,4 +1,4 @@
-"""Runs CREATE, REFRESH, DROP and SHOW of materialized views."""
+"""Runs CREATE, REFRESH, DROP and SHOW of views."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from memql.engine.bind.options import check_option_names
 from memql.engine.bind.parameters import Values
 from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
-from memql.engine.names import fold, position, position_of_word
-from memql.engine.plan import Materialize, Relation
-from memql.engine.printing import print_query
+from memql.engine.names import fold, position, position_of_word, unknown
+from memql.engine.plan import Materialize, Relation, Select
+from memql.engine.printing import Printed, print_query
 from memql.engine.run.executor import Executor, Trace
+from memql.engine.run.relation import run_printed
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
 from memql.engine.unbuilt import not_yet
 from memql.engine.views import Parse, ViewCatalog, ViewEntry
@@ -60,21 +61,8 @@ class ViewRunner:
                 position=position(context.text, definition.find(syntax.Generate)),
                 statement=context.text,
             )
-        if definition.find(exp.Placeholder):
-            raise ProgrammingError(
-                "a view is stored as text and cannot have parameters",
-                hint="write the values into it",
-                position=position(context.text, definition.find(exp.Placeholder)),
-                statement=context.text,
-                code="42P02",
-            )
-        if fold(tree.this.name).startswith("_memql"):
-            raise ProgrammingError(
-                f"names that start with _memql are MemQL's own: {tree.this.name}",
-                position=position(context.text, tree.this),
-                statement=context.text,
-                code="42939",
-            )
+        _check_no_parameters(definition, context)
+        _check_name(tree.this, context)
         form, model = "AUTO", None
         if isinstance(definition, syntax.Materialize):
             form = definition.args["form"]
@@ -116,6 +104,95 @@ class ViewRunner:
         except BaseException:
             self.locked(lambda: self._restore(entry, old, tree.this))
             raise
+
+    def create_plain(self, tree: exp.Create) -> None:
+        """Add a plain view, which is kept as text.
+
+        Raises:
+            ProgrammingError: the name is taken, or the query is wrong.
+            NotSupportedError: a form that MemQL does not have.
+        """
+        context = self.executor.context
+        named = tree.this if isinstance(tree.this, exp.Schema) else None
+        table = named.this if named is not None else tree.this
+        odd = [one.key for one in (tree.args.get("properties") or exp.Properties()).expressions]
+        if odd or table.args.get("db") is not None:
+            what = "of another schema" if table.args.get("db") is not None else f"with {odd[0]}"
+            raise NotSupportedError(
+                f"a view {what} is not possible",
+                hint="CREATE VIEW v AS SELECT ...",
+                position=position(context.text, table),
+                statement=context.text,
+            )
+        query = tree.expression
+        if not isinstance(query, exp.Query):
+            raise ProgrammingError(
+                "CREATE VIEW takes a query",
+                hint="CREATE VIEW v AS SELECT ...",
+                position=position(context.text, table),
+                statement=context.text,
+                code="42601",
+            )
+        _check_no_parameters(query, context)
+        _check_name(table, context)
+        if named is not None:
+            alias = exp.TableAlias(this=table.this.copy(), columns=named.expressions)
+            query = exp.Select(expressions=[exp.Star()]).from_(
+                exp.Subquery(this=query.copy(), alias=alias)
+            )
+        entry = ViewEntry(
+            table.name, context.owner, self.write(query), None, None, "", context.now, None
+        )
+
+        def add() -> None:
+            if self.views.add(
+                entry,
+                replace=bool(tree.args.get("replace")),
+                exists=bool(tree.args.get("exists")),
+                node=table,
+            ):
+                self._check_plain(query, entry)
+
+        self.locked(add)
+
+    def _check_plain(self, query: exp.Query, entry: ViewEntry) -> None:
+        """Bind a view's query, through its name: names, types and circles show now."""
+        scan = exp.Select(expressions=[exp.Star()]).from_(
+            exp.Table(this=exp.to_identifier(entry.name, quoted=True))
+        )
+        plan = self._binder().bind(scan)
+        if isinstance(plan, Select) and not plan.input.cuts:
+            printed = plan.input.printed
+            empty = Printed(f"SELECT * FROM ({printed.sql}) LIMIT 0", printed.parameters)
+            executor = self.executor
+            run_printed(empty, executor.cursor, executor.values, executor.context)
+
+    def drop_plain(self, tree: exp.Drop) -> None:
+        """Remove plain views.
+
+        Raises:
+            ProgrammingError: there is no such view, or it is a materialized one.
+        """
+        context = self.executor.context
+
+        def drop() -> None:
+            for node in tree.args.get("tables") or [tree.this]:
+                entry = self.views.entry(node.name)
+                if entry is None:
+                    if tree.args.get("exists"):
+                        continue
+                    raise unknown("view", node.name, self.views.names(), context, node)
+                if entry.form is not None:
+                    raise ProgrammingError(
+                        f"{entry.name} is a materialized view",
+                        hint=f"DROP MATERIALIZED VIEW {entry.name}",
+                        position=position(context.text, node),
+                        statement=context.text,
+                        code="42809",
+                    )
+                self.views.remove(entry)
+
+        self.locked(drop)
 
     def refresh(self, entry: ViewEntry) -> None:
         """Compute what is missing of a view's form."""
@@ -163,7 +240,8 @@ class ViewRunner:
                 query=entry.text,
             )
             try:
-                row.update(self._counts(entry))
+                if entry.form is not None:
+                    row.update(self._counts(entry))
             except Error as error:
                 if self.executor.context.cancel.is_set():
                     raise
@@ -195,16 +273,40 @@ class ViewRunner:
     def _plan(self, definition: exp.Expr) -> Materialize:
         if not isinstance(definition, syntax.Materialize):
             definition = syntax.Materialize(this=definition, form="AUTO")
-        plan = QueryBinder(
-            self.executor.context, self.views, Values({}, self.executor.context.now)
-        ).bind(definition)
+        plan = self._binder().bind(definition)
         assert isinstance(plan, Materialize)
         return plan
+
+    def _binder(self) -> QueryBinder:
+        context = self.executor.context
+        return QueryBinder(context, self.views, Values({}, context.now))
 
     def _restore(self, entry: ViewEntry, old: ViewEntry | None, node: exp.Expr) -> None:
         self.views.remove(entry)
         if old is not None and old.owner == entry.owner:
             self.views.add(old, replace=False, exists=False, node=node)
+
+
+def _check_no_parameters(query: exp.Expr, context: StatementContext) -> None:
+    found = query.find(exp.Placeholder)
+    if found is not None:
+        raise ProgrammingError(
+            "a view is stored as text and cannot have parameters",
+            hint="write the values into it",
+            position=position(context.text, found),
+            statement=context.text,
+            code="42P02",
+        )
+
+
+def _check_name(node: exp.Expr, context: StatementContext) -> None:
+    if fold(node.name).startswith("_memql"):
+        raise ProgrammingError(
+            f"names that start with _memql are MemQL's own: {node.name}",
+            position=position(context.text, node),
+            statement=context.text,
+            code="42939",
+        )
 
 
 def _check_refresh(mode: str, context: StatementContext) -> None:

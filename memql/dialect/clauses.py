@@ -36,19 +36,11 @@ def parse_limit(reader: Reader) -> exp.Expr:
         tokens = reader._parse_term(parse_mod=False)
         reader.expect("TOKENS", "TOKENS after LIMIT k ROWS n")
         return _token_limit(reader, tokens, amount)
-    # From here on as sqlglot does it.
     limit_options = reader._parse_limit_options()
-    offset = None
-    if reader._match(TokenType.COMMA):
-        offset, amount = amount, reader._parse_term()
+    if reader._match(TokenType.COMMA, advance=False):
+        reader.fail("expected one number", hint="LIMIT rows OFFSET rows")
     return reader.expression(
-        exp.Limit(
-            expression=amount,
-            offset=offset,
-            limit_options=limit_options,
-            expressions=reader._parse_limit_by(),
-        ),
-        comments=comments,
+        exp.Limit(expression=amount, limit_options=limit_options), comments=comments
     )
 
 

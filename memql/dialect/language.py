@@ -7,8 +7,6 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from sqlglot import exp
-from sqlglot.dialects.duckdb import DuckDB
-from sqlglot.generators.duckdb import DuckDBGenerator
 from sqlglot.tokenizer_core import Token, TokenType
 
 from memql.dialect import (
@@ -25,20 +23,22 @@ from memql.dialect import (
 from memql.dialect.parser import MemQLParser
 from memql.dialect.reader import option_name_sql
 from memql.engine import syntax
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
+from memql.engine.duckdb_sql.generator import PlainGenerator
 
 
-class MemQLGenerator(DuckDBGenerator):
+class MemQLGenerator(PlainGenerator):
     """Prints MemQL's nodes; everything else is printed as DuckDB's SQL."""
 
     # Parentheses around these would be read as one more node, and printed in one more pair.
     UNWRAPPED_INTERVAL_VALUES = (  # type: ignore[assignment]
-        *DuckDBGenerator.UNWRAPPED_INTERVAL_VALUES,
+        *PlainGenerator.UNWRAPPED_INTERVAL_VALUES,
         exp.Subquery,
         exp.Placeholder,
     )
 
     TRANSFORMS: ClassVar[dict[type[exp.Expr], Callable[..., str]]] = {
-        **DuckDBGenerator.TRANSFORMS,
+        **PlainGenerator.TRANSFORMS,
         **queries.PRINTERS,
         **clauses.PRINTERS,
         **views.PRINTERS,
@@ -57,23 +57,24 @@ class MemQLGenerator(DuckDBGenerator):
 # EXPLAIN and RESET are read by MemQL's grammar; ?:: is a parameter with a cast.
 _KEYWORDS: dict[str, TokenType] = {
     word: token
-    for word, token in DuckDB.Tokenizer.KEYWORDS.items()
+    for word, token in PlainDuckDB.Tokenizer.KEYWORDS.items()
     if word not in ("EXPLAIN", "RESET", "?::")
 }
 # Where a text such as $tag$it's$tag$ may begin.
 _TAG = re.compile(r"\$[^\W\d]\w*\$")
 
 
-class _TagTokenizer(DuckDB.Tokenizer):
+class _TagTokenizer(PlainDuckDB.Tokenizer):
     """Reads ``$tag$text$tag$``, and stumbles over ``$x||$y``: it takes ``$x||$`` for a tag."""
 
     KEYWORDS: ClassVar[dict[str, TokenType]] = _KEYWORDS
+    HEREDOC_STRINGS: ClassVar[list[str | tuple[str, str]]] = ["$"]
 
 
-class MemQL(DuckDB):
+class MemQL(PlainDuckDB):
     """The dialect ``memql``: ``sqlglot.parse_one(text, read="memql")``."""
 
-    class Tokenizer(DuckDB.Tokenizer):
+    class Tokenizer(PlainDuckDB.Tokenizer):
         """DuckDB's tokenizer, but that a parameter may stand before any sign."""
 
         KEYWORDS: ClassVar[dict[str, TokenType]] = _KEYWORDS

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 from sqlglot import exp
-from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from memql.dialect import (
@@ -18,9 +17,11 @@ from memql.dialect import (
     queries,
     roles,
     session,
+    tables,
     views,
 )
 from memql.dialect.reader import Reader, Statements, one_of
+from memql.engine.duckdb_sql.parser import PlainParser
 
 STATEMENTS: Statements = {
     **views.STATEMENTS,
@@ -30,6 +31,7 @@ STATEMENTS: Statements = {
     **roles.STATEMENTS,
     **policies.STATEMENTS,
     **session.STATEMENTS,
+    **tables.STATEMENTS,
 }
 
 # What DuckDB's grammar has behind the first words that both have. MemQL does not run these
@@ -62,24 +64,21 @@ _BY_FIRST_WORD = _statements_by_first_word()
 class MemQLParser(Reader):
     """DuckDB's parser with MemQL's statements and clauses."""
 
-    # TO behind an interval is read by _parse_interval_span.
-    INTERVAL_SPANS = False
-
     FUNCTION_PARSERS: ClassVar[dict[str, Callable[..., Any]]] = {
-        **DuckDBParser.FUNCTION_PARSERS,
+        **PlainParser.FUNCTION_PARSERS,
         "GENERATE": queries.parse_generate,
     }
 
     # $$text$$ and E'text' are printed as 'text'; as a literal they are the same node then. The
     # tokenizer has put what the escapes of E'...' stand for.
     STRING_PARSERS: ClassVar[dict[TokenType, Callable[..., Any]]] = {
-        **DuckDBParser.STRING_PARSERS,
-        TokenType.RAW_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
-        TokenType.HEREDOC_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
-        TokenType.BYTE_STRING: DuckDBParser.STRING_PARSERS[TokenType.STRING],
+        **PlainParser.STRING_PARSERS,
+        TokenType.RAW_STRING: PlainParser.STRING_PARSERS[TokenType.STRING],
+        TokenType.HEREDOC_STRING: PlainParser.STRING_PARSERS[TokenType.STRING],
+        TokenType.BYTE_STRING: PlainParser.STRING_PARSERS[TokenType.STRING],
     }
     PRIMARY_PARSERS: ClassVar[dict[TokenType, Callable[..., Any]]] = {
-        **DuckDBParser.PRIMARY_PARSERS,
+        **PlainParser.PRIMARY_PARSERS,
         **STRING_PARSERS,
     }
 
@@ -94,7 +93,7 @@ class MemQLParser(Reader):
         first = self._curr.text.upper() if self._curr else ""
         grammars = _BY_FIRST_WORD.get(first)
         if grammars is None or not self.sees(first):
-            return queries.parse_materialize(self, self.plain_statement())
+            return queries.parse_materialize(self, queries.as_query(self, self.plain_statement()))
         for words, parse in grammars:
             if self.take(*words):
                 return parse(self)
@@ -186,23 +185,6 @@ class MemQLParser(Reader):
     def _parse_pipe_syntax_query(self, query: exp.Query) -> exp.Query | None:
         # BigQuery's, not DuckDB's; and its reading time is quadratic in the number of pipes.
         self.fail("expected the end of the query: MemQL has no |> operators")
-
-    def _parse_interval_span(
-        self, this: exp.Expr, parse_function_unit: bool = True
-    ) -> exp.Interval:
-        interval = super()._parse_interval_span(this, parse_function_unit)
-        unit = self.token_after()
-        # sqlglot takes any word behind TO for a unit, as the name in INTERVAL '1' YEAR TO bob.
-        if (
-            unit is not None
-            and unit.text.upper() in self.dialect.VALID_INTERVAL_UNITS
-            and self.take("TO")
-        ):
-            self._advance()
-            end = exp.Var(this=unit.text.upper())
-            span = exp.IntervalSpan(this=interval.args.get("unit"), expression=end)
-            interval.set("unit", self.expression(span))
-        return interval
 
     def _parse_group(self, skip_group_by_token: bool = False) -> exp.Group | None:
         # sqlglot reads expressions behind GROUP BY ALL, and would take MATERIALIZE for a column.

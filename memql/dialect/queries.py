@@ -12,6 +12,22 @@ from memql.engine import syntax
 # -- MATERIALIZE AS ----------------------------------------------------------------------------
 
 
+def as_query(reader: Reader, node: exp.Expr | None) -> exp.Expr | None:
+    """Return VALUES, PIVOT and UNPIVOT that stand alone as the SELECT that reads them."""
+    if isinstance(node, exp.Values):
+        source: exp.Expr = node
+    elif isinstance(node, exp.Pivot):
+        source = exp.Subquery(this=node)
+    else:
+        return node
+    select = exp.Select(expressions=[exp.Star()])
+    for key in ("with_", "order", "limit", "offset"):
+        if node.args.get(key) is not None:
+            select.set(key, node.args[key].pop())
+    select.set("from_", exp.From(this=source))
+    return reader._parse_query_modifiers(select)
+
+
 def parse_materialize(reader: Reader, query: exp.Expr | None) -> exp.Expr | None:
     """Return ``query`` with the MATERIALIZE clause that follows it, if one does."""
     if not isinstance(query, exp.Query) or not reader.take("MATERIALIZE"):
@@ -73,8 +89,6 @@ def parse_generate(reader: Reader) -> exp.Expr:
             break
     order = reader._parse_order()
     limit = reader._parse_limit() if reader.sees("LIMIT") else None
-    if limit is not None and limit.args.get("offset"):
-        reader.fail("generate takes LIMIT without an offset; put it into a subquery")
     if not 1 <= len(arguments) <= 2:
         reader.fail(
             "generate takes a question and at most one expression: generate('question' "

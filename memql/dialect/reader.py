@@ -9,13 +9,13 @@ from typing import NoReturn
 from sqlglot import exp
 from sqlglot.errors import ErrorLevel, ParseError
 from sqlglot.generators.duckdb import DuckDBGenerator
-from sqlglot.parsers.duckdb import DuckDBParser
 from sqlglot.tokenizer_core import Token, TokenType
 
 from memql.engine import syntax
+from memql.engine.duckdb_sql.parser import PlainParser
 
 
-class Reader(DuckDBParser):
+class Reader(PlainParser):
     """DuckDB's parser with the words that MemQL's grammars are written in."""
 
     # -- words --------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Reader(DuckDBParser):
 
     def plain_statement(self) -> exp.Expr | None:
         """Return a statement of DuckDB's grammar."""
-        return DuckDBParser._parse_statement(self)
+        return PlainParser._parse_statement(self)
 
     @abstractmethod
     def top_statement(self) -> exp.Expr | None:

@@ -14,6 +14,7 @@ from memql.engine.context import StatementContext
 from memql.engine.optimize import Optimized, optimize
 from memql.engine.plan import Finish, Plan
 from memql.engine.run.relation import to_arrow
+from memql.engine.tables import Tables
 from memql.engine.views import ViewCatalog
 from memql.loading import load_lines
 from memql.parser import parse
@@ -119,7 +120,9 @@ class _Stages:
         self._tree = parse(self._context.text)
 
     def _bind(self) -> None:
-        views = ViewCatalog(self._cursor, self._context, parse)
+        views = ViewCatalog(
+            self._cursor, self._context, parse, Tables(self._cursor, self._context)
+        )
         binder = QueryBinder(self._context, views, self._values)
         self._plan: Plan = binder.bind(self._tree)  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import duckdb
 import pytest
 import sqlglot
 
@@ -16,6 +17,7 @@ from memql.engine.context import StatementContext
 from memql.engine.optimize import RULES, optimize
 from memql.engine.plan import Finish, Plan
 from memql.engine.printing import print_sql
+from memql.engine.tables import Tables
 from tests.engine.conftest import Fed
 
 # rule, query, what the finish is before and after.
@@ -45,6 +47,11 @@ FIXTURES = [
 
 
 class _NoViews:
+    @property
+    def tables(self) -> Tables:
+        context = StatementContext(None, datetime(2026, 1, 1, tzinfo=UTC), "")
+        return Tables(duckdb.connect(), context)
+
     def find(self, name: str) -> ViewDefinition | None:
         return None
 

@@ -13,6 +13,7 @@ from sqlglot.errors import SqlglotError
 from memql.dialect import MemQL
 from memql.dialect.words import MEMQL_WORDS, SQL_WORDS
 from memql.engine import syntax
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from tests.test_layout import ROOT
 
 PLACES = (
@@ -35,13 +36,13 @@ PLACES = (
 )
 
 
-def refused(word: str, duckdb: str = "duckdb") -> list[str]:
+def refused(word: str) -> list[str]:
     """Return the places where DuckDB's grammar has a word as a name and MemQL's has not."""
     wrong = []
     for place in PLACES:
         text = place.format(word)
         try:
-            expected = sqlglot.parse_one(text, read=duckdb)
+            expected = sqlglot.parse_one(text, read=PlainDuckDB)
         except (SqlglotError, AttributeError):
             continue
         try:

@@ -12,6 +12,7 @@ from memql.dialect.roles import ROLE_OPTIONS
 from memql.dialect.session import EXPLAIN_OPTIONS, SHOW_KINDS
 from memql.dialect.words import MEMQL_WORDS
 from memql.engine import syntax
+from memql.engine.duckdb_sql.nodes import Type
 
 Node = TypeVar("Node", bound=exp.Expr)
 
@@ -59,6 +60,12 @@ parameters = st.sampled_from([None, "x", "limit", "1"]).map(
     lambda name: exp.Placeholder(this=name) if name else exp.Placeholder()
 )
 texts_or_parameters = texts | parameters
+
+
+def _timestamps() -> exp.DataType:
+    return Type(this=exp.DType.TIMESTAMPNTZ, words=[exp.Var(this="TIMESTAMP")], nested=False)
+
+
 amounts = (
     numbers
     | parameters
@@ -75,7 +82,7 @@ intervals = node(
 times = (
     texts_or_parameters
     | node(exp.Add, this=st.builds(exp.CurrentTimestamp), expression=intervals)
-    | node(exp.Cast, this=texts, to=st.builds(lambda: exp.DataType.build("TIMESTAMP", "duckdb")))
+    | node(exp.Cast, this=texts, to=st.builds(_timestamps))
 )
 options = node(syntax.Option, this=names, expression=literals | parameters)
 

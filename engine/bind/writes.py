@@ -1,0 +1,339 @@
+"""The binder of INSERT, UPDATE, DELETE and MERGE on ordinary tables: DuckDB runs each as it is.
+
+Every expression of such a statement goes into one SELECT, which is bound as any query is: names
+are resolved there, policies added and functions checked. Its parts are then put back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from memql.engine.bind.columns import check_columns
+from memql.engine.bind.definitions import ROWS_TABLE
+from memql.engine.bind.query import QueryBinder
+from memql.engine.names import fold, position, unknown
+from memql.engine.plan import Plan, Select
+from memql.engine.printing import Printed, print_sql
+from memql.engine.tables import OrdinaryTable, read_ordinary
+from memql.errors import NotSupportedError, ProgrammingError
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """A change of an ordinary table.
+
+    Args:
+        printed: what DuckDB runs.
+        returning: whether it gives rows; else it gives the number of rows changed.
+        policy: what of memories it may see, in words; None if it reaches none.
+        rows: a query that runs first; the statement reads its rows as ``_memql_new``.
+    """
+
+    printed: Printed
+    returning: bool
+    policy: str | None
+    rows: Plan | None = None
+
+
+def bind_write(
+    tree: exp.Insert | exp.Update | exp.Delete | exp.Merge,
+    found: OrdinaryTable,
+    binder: QueryBinder,
+) -> TableChange:
+    """Return what DuckDB runs for a change of an ordinary table.
+
+    Args:
+        found: the table that is changed.
+
+    Raises:
+        ProgrammingError: an unknown name.
+        NotSupportedError: a form that MemQL does not have.
+    """
+    if isinstance(tree, exp.Insert):
+        return _Writer(binder, found, tree.copy()).insert()
+    return _Writer(binder, found, tree.copy()).change()
+
+
+# The clauses of each statement; what else sqlglot read would be left out or is another dialect's.
+_KNOWN: dict[type[exp.Expr], str] = {
+    exp.Insert: "this expression returning with_ by_name conflict alternative default",
+    exp.Update: "this expressions from_ where returning with_",
+    exp.Delete: "this using where returning with_",
+    exp.Merge: "this using on using_cond whens returning with_",
+}
+
+
+@dataclass
+class _Writer:
+    """Binds one statement; ``tree`` is a copy of its own.
+
+    Args:
+        found: the table that is changed.
+    """
+
+    binder: QueryBinder
+    found: OrdinaryTable
+    tree: exp.Expr
+    policy: str | None = None
+
+    def insert(self) -> TableChange:
+        """Return an INSERT: its rows are a query that is bound by itself."""
+        tree = self.tree
+        self._check_clauses()
+        target = tree.this
+        table = target.this if isinstance(target, exp.Schema) else target
+        names = [node.name for node in target.expressions] if target is not table else []
+        self._check_columns(names, list(target.expressions))
+        source, rows = tree.expression, None
+        if isinstance(source, exp.Values):
+            self._check_widths(source, names)
+            items = [item for row in source.expressions for item in row.expressions]
+            bound = self._bind(items, [], None, with_target=False)
+            tree.set("with_", bound.args.get("with_"))
+        elif isinstance(source, exp.Query):
+            if tree.args.get("with_") is not None:
+                source.set("with_", tree.args["with_"].pop())
+            plan = self.binder.bind(source)
+            if isinstance(plan, Select) and not plan.input.cuts:
+                _ = plan.input.printed  # the second wall reads it
+                self.policy = plan.input.policy
+                tree.set("expression", plan.input.query.copy())
+            else:
+                rows = plan
+                scan = exp.Table(this=exp.to_identifier(ROWS_TABLE, quoted=True))
+                tree.set("expression", exp.Select(expressions=[exp.Star()]).from_(scan))
+        elif not tree.args.get("default"):
+            raise self._refused(table, "INSERT without VALUES or a query", "42601")
+        conflict = tree.args.get("conflict")
+        if conflict is not None or tree.args.get("returning") is not None:
+            self._bind_behind_insert(conflict)
+        read_ordinary(table, self.found)
+        return self._change(rows)
+
+    def _bind_behind_insert(self, conflict: exp.Expr | None) -> None:
+        """Bind ON CONFLICT and RETURNING, which see the target and the row that is refused."""
+        excluded = exp.Subquery(
+            this=exp.Select(expressions=[exp.Star()]).from_(self._target(alias=False)),
+            alias=exp.TableAlias(this=exp.to_identifier("excluded")),
+        )
+        places: list[exp.Expr] = []
+        if conflict is not None:
+            places = self._assigned(conflict.expressions)
+            where = conflict.args.get("where")
+            if where is not None:
+                places.append(where.this)
+        given = self.tree.args.get("with_")
+        self.tree.set("with_", None)
+        bound = self._bind(places, [excluded] if conflict is not None else [], None)
+        if bound.args.get("with_") is not None:
+            raise self._refused(self.found_at, "a query over memories behind INSERT")
+        self.tree.set("with_", given)
+
+    def change(self) -> TableChange:
+        """Return an UPDATE, DELETE or MERGE."""
+        tree = self.tree
+        self._check_clauses()
+        sources: list[exp.Expr] = []
+        places: list[exp.Expr] = []
+        if isinstance(tree, exp.Update):
+            places = self._assigned(tree.expressions)
+            if tree.args.get("from_") is not None:
+                sources = [tree.args["from_"].this]
+        elif isinstance(tree, exp.Delete):
+            sources = list(tree.args.get("using") or [])
+        elif isinstance(tree, exp.Merge):
+            sources = [tree.args["using"]]
+            places = self._merge_places(tree)
+        condition = tree.args.get("where")
+        bound = self._bind(places, sources, condition)
+        if condition is not None:
+            tree.set("where", bound.args["where"])
+        joins = bound.args.get("joins") or []
+        read = [join.this for join in joins]
+        if isinstance(tree, exp.Update) and sources:
+            read[0].set("joins", [join.copy() for join in joins[1:]])
+            tree.set("from_", exp.From(this=read[0]))
+        elif isinstance(tree, exp.Delete) and sources:
+            tree.set("using", read[: len(sources)])
+        elif isinstance(tree, exp.Merge):
+            tree.set("using", read[0])
+        tree.set("with_", bound.args.get("with_"))
+        read_ordinary(tree.this, self.found)
+        return self._change(None)
+
+    def _merge_places(self, tree: exp.Merge) -> list[exp.Expr]:
+        places = [tree.args["on"]] if tree.args.get("on") else []
+        for when in tree.args["whens"].expressions:
+            if when.args.get("condition") is not None:
+                places.append(when.args["condition"])
+            action = when.args["then"]
+            if isinstance(action, exp.Update):
+                places.extend(self._assigned(action.expressions or []))
+            elif isinstance(action, exp.Insert):
+                named = action.this.expressions if isinstance(action.this, exp.Tuple) else []
+                self._check_columns([node.name for node in named], named)
+                if isinstance(action.expression, exp.Tuple):
+                    places.extend(action.expression.expressions)
+        return places
+
+    # -- one SELECT for all expressions -------------------------------------------------------
+
+    def _bind(
+        self,
+        places: list[exp.Expr],
+        sources: list[exp.Expr],
+        where: exp.Expr | None,
+        *,
+        with_target: bool = True,
+    ) -> exp.Select:
+        """Bind the expressions of the statement, put them back, and return the SELECT of them.
+
+        Args:
+            places: the expressions, each where it stands in the tree.
+            sources: the tables that are read beside the target.
+            with_target: whether the expressions see the target's columns, and RETURNING is one.
+        """
+        returning = self.tree.args.get("returning") if with_target else None
+        if returning is not None:
+            places = [*places, *returning.expressions]
+        places = [place for place in places if not _is_default(place)]
+        select = exp.Select(expressions=[place.copy() for place in places] or [exp.null()])
+        if with_target:
+            select = select.from_(self._target(alias=True), copy=False)
+        for source in sources:
+            alone = source.copy()
+            joins = alone.args.get("joins") or []
+            alone.set("joins", None)
+            select.append("joins", exp.Join(this=alone))
+            for join in joins:
+                select.append("joins", join)
+        if isinstance(self.tree, exp.Merge):
+            action = exp.alias_(exp.cast(exp.null(), "varchar"), "merge_action")
+            select.append(
+                "joins", exp.Join(this=exp.Subquery(this=exp.Select(expressions=[action])))
+            )
+        if where is not None:
+            select.set("where", where.copy())
+        clause = self.tree.args.get("with_")
+        if clause is not None:
+            select.set("with_", clause.copy())
+            self.tree.set("with_", None)
+        check_columns(select, self.binder.context, self.binder.views)
+        relation = self.binder.bind_relation(select)
+        if relation.cuts:
+            raise self._refused(
+                self.found_at, "a limit in tokens or a generate in a change of a table"
+            )
+        _ = relation.printed  # the second wall reads it
+        self.policy = self.policy or relation.policy
+        bound = relation.query
+        assert isinstance(bound, exp.Select)
+        for place, expression in zip(places, bound.expressions, strict=False):
+            place.replace(expression.copy())
+        return bound
+
+    def _assigned(self, assignments: list[exp.Expr]) -> list[exp.Expr]:
+        """Return the right sides of assignments whose left sides are columns of the target."""
+        values = []
+        for assignment in assignments:
+            if not isinstance(assignment, exp.EQ):
+                raise self._refused(assignment, "anything but SET column = expression", "42601")
+            left = assignment.this
+            columns = left.expressions if isinstance(left, exp.Tuple) else [left]
+            self._check_columns([column.name for column in columns], columns)
+            if _is_default(assignment.expression):
+                assignment.set("expression", exp.Var(this="DEFAULT"))
+            values.append(assignment.expression)
+        return values
+
+    # -- checks -------------------------------------------------------------------------------
+
+    @property
+    def found_at(self) -> exp.Table:
+        """The name of the target in the statement."""
+        target = self.tree.this
+        table = target.this if isinstance(target, exp.Schema) else target
+        assert isinstance(table, exp.Table)  # who looked up the table looked
+        return table
+
+    def _target(self, *, alias: bool) -> exp.Table:
+        table = exp.Table(
+            this=exp.to_identifier(self.found_at.name, quoted=True),
+            db=self.found_at.args.get("db"),
+        )
+        name = self.found_at.alias_or_name
+        if alias:
+            table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        return table
+
+    def _check_columns(self, names: list[str], nodes: list[exp.Expr]) -> None:
+        known = {fold(name) for name in self.found.columns}
+        for name, node in zip(names, nodes, strict=True):
+            if fold(name) not in known:
+                raise unknown("column", name, self.found.columns, self.binder.context, node)
+
+    def _check_widths(self, values: exp.Values, names: list[str]) -> None:
+        for row in values.expressions:
+            if not isinstance(row, exp.Tuple):
+                raise self._refused(row, "a row of VALUES without brackets", "42601")
+            if names and len(row.expressions) != len(names):
+                raise ProgrammingError(
+                    f"INSERT names {len(names)} columns, its source gives {len(row.expressions)}",
+                    hint="columns: " + ", ".join(names),
+                    position=position(self.binder.context.text, row),
+                    statement=self.binder.context.text,
+                    code="42601",
+                )
+
+    def _check_clauses(self) -> None:
+        tree = self.tree
+        known = _KNOWN[type(tree)].split()
+        odd = [key for key, value in tree.args.items() if value and key not in known]
+        table = self.found_at
+        odd += [
+            key for key, value in table.args.items() if value and key not in ("this", "alias", "db")
+        ]
+        conflict = tree.args.get("conflict")
+        if conflict is not None:
+            known = ["conflict_keys", "expressions", "action", "where"]
+            odd += [key for key, value in conflict.args.items() if value and key not in known]
+        if odd:
+            clauses = ", ".join(key.strip("_").upper() for key in odd)
+            raise self._refused(table, f"{tree.key.upper()} with {clauses}")
+
+    def _refused(
+        self, node: exp.Expr, what: str, code: str | None = None
+    ) -> NotSupportedError | ProgrammingError:
+        kind: type[NotSupportedError] | type[ProgrammingError] = (
+            NotSupportedError if code is None else ProgrammingError
+        )
+        text = self.binder.context.text
+        return kind(
+            f"{what} is not possible",
+            position=position(text, node) or position(text, self.found_at),
+            statement=text,
+            code=code,
+        )
+
+    def _change(self, rows: Plan | None) -> TableChange:
+        parameters = {node.name for node in self.tree.find_all(exp.Placeholder)}
+        return TableChange(
+            Printed(print_sql(self.tree), tuple(sorted(parameters))),
+            self.tree.args.get("returning") is not None,
+            self.policy,
+            rows,
+        )
+
+
+def _is_default(node: exp.Expr) -> bool:
+    """Tell whether a node is the word DEFAULT in the place of a value."""
+    if isinstance(node, exp.Var):
+        return node.name.upper() == "DEFAULT"
+    return (
+        isinstance(node, exp.Column)
+        and not node.table
+        and not node.this.args.get("quoted")
+        and node.name.upper() == "DEFAULT"
+    )

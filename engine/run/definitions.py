@@ -1,0 +1,83 @@
+"""Runs definitions: views, models, and the user's ordinary tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from memql.engine import syntax
+from memql.engine.bind.definitions import DEFINITIONS, bind_definition
+from memql.engine.bind.options import option_values
+from memql.engine.bind.query import QueryBinder
+from memql.engine.result import Result
+from memql.engine.run.executor import Executor
+from memql.engine.run.tables import run_definition
+from memql.engine.run.views import ViewRunner
+from memql.engine.unbuilt import refusal
+
+
+@dataclass(frozen=True)
+class Definer:
+    """Runs the definition that one statement is.
+
+    Args:
+        executor: on the cursor of the session's transaction.
+        binder: binds the queries in it.
+        views: runs what concerns views.
+        locked: runs a change of the catalog in its transaction.
+    """
+
+    executor: Executor
+    binder: QueryBinder
+    views: ViewRunner
+    locked: Callable[[Callable[[], object]], None]
+
+    def run(self, tree: exp.Expr) -> Result:
+        """Run a definition.
+
+        Raises:
+            NotSupportedError: the statement is not one that MemQL runs.
+        """
+        context, values, models = (
+            self.executor.context,
+            self.executor.values,
+            self.executor.models,
+        )
+        views = self.views.views
+        if isinstance(tree, syntax.CreateMaterializedView):
+            self.views.create(tree)
+        elif isinstance(tree, syntax.RefreshMaterializedView):
+            self.views.refresh(views.required(tree.this))
+        elif isinstance(tree, syntax.AlterMaterializedView):
+            options = option_values(tree.args["options"], values, context)
+            self.views.alter(tree, options)
+        elif isinstance(tree, syntax.DropMaterializedView):
+            self.views.drop(tree)
+        elif isinstance(tree, syntax.CreateModel):
+            self.locked(lambda: models.create(tree, values, context))
+        elif isinstance(tree, syntax.DropModel):
+            self.locked(lambda: models.drop(tree, context))
+        elif isinstance(tree, DEFINITIONS):
+            return self._define(tree)
+        else:
+            raise refusal(tree)
+        return Result()
+
+    def _define(self, tree: exp.Expr) -> Result:
+        if str(tree.args.get("kind") or "").upper() == "VIEW":
+            if isinstance(tree, exp.Create):
+                self.views.create_plain(tree)
+                return Result()
+            if isinstance(tree, exp.Drop):
+                self.views.drop_plain(tree)
+                return Result()
+        counts: list[int] = []
+
+        def define() -> None:
+            # Bound inside the transaction: the name is free then and stays so.
+            counts.append(run_definition(bind_definition(tree, self.binder), self.executor))
+
+        self.locked(define)
+        return Result(rowcount=counts[0])

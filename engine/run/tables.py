@@ -1,0 +1,88 @@
+"""Runs changes and definitions of ordinary tables, on the cursor of a transaction."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import duckdb
+
+from memql.engine.bind.definitions import ROWS_TABLE, Definition
+from memql.engine.bind.writes import TableChange
+from memql.engine.names import quote
+from memql.engine.plan import Plan
+from memql.engine.result import Result, arrow_of, columns_of, rescanned
+from memql.engine.run.executor import Executor
+from memql.engine.run.relation import run_printed, translate
+from memql.engine.tables import MAIN
+
+
+def run_table_change(change: TableChange, executor: Executor) -> Result:
+    """Run a change of an ordinary table; the result has the RETURNING rows, if any.
+
+    Raises:
+        DataError: a value is out of range or of the wrong type.
+        IntegrityError: a constraint does not hold.
+        OperationalError: another transaction changed the same rows.
+    """
+    with _rows(change.rows, executor):
+        running = run_printed(change.printed, executor.cursor, executor.values, executor.context)
+        try:
+            if change.returning:
+                columns = columns_of(running)
+                table = arrow_of(running)
+                rows = rescanned(executor.store, table, columns)
+                return Result(columns, rowcount=table.num_rows, rows=rows)
+            counted = running.fetchone()
+        except duckdb.Error as error:
+            raise translate(error, executor.context) from error
+    return Result(rowcount=int(counted[0]) if counted else 0)
+
+
+def run_definition(definition: Definition, executor: Executor) -> int:
+    """Run a definition; return how many rows it took, -1 where it takes none.
+
+    Raises:
+        ProgrammingError: DuckDB found a name, type or form that does not fit.
+        IntegrityError: a constraint does not hold, or something depends on what is dropped.
+    """
+    count = -1
+    with _rows(definition.rows, executor):
+        cursor, values = executor.cursor, executor.values
+        try:
+            if definition.schema != MAIN and definition.statements:
+                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(definition.schema)}")
+            for sql, parameters in definition.statements:
+                executor.context.check_cancel()
+                cursor.execute(sql, values.of(parameters))
+                counted = cursor.fetchone() if cursor.description else None
+                if counted and isinstance(counted[0], int):
+                    count = counted[0]
+        except duckdb.Error as error:
+            raise translate(error, executor.context) from error
+    return count
+
+
+@contextlib.contextmanager
+def _rows(plan: Plan | None, executor: Executor) -> Iterator[None]:
+    """Let a statement read the rows of a plan by name, in the types that the plan gives them."""
+    if plan is None:
+        yield
+        return
+    result = executor.run(plan)
+    assert result.rows is not None  # a query
+    try:
+        table = arrow_of(result.rows).select(range(len(result.columns)))
+    except duckdb.Error as error:
+        raise translate(error, executor.context) from error
+    finally:
+        if result.rows is not executor.cursor:
+            result.close()
+    named = table.rename_columns([column.name for column in result.columns])
+    executor.cursor.register(ROWS_TABLE, named)
+    try:
+        yield
+    finally:
+        # After an error DuckDB refuses this too, and the error must not be hidden by that.
+        with contextlib.suppress(duckdb.Error):
+            executor.cursor.unregister(ROWS_TABLE)
