@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Event
+from typing import TYPE_CHECKING
 
 from memql.engine.settings import Settings
 from memql.errors import OperationalError
+
+if TYPE_CHECKING:
+    from memql.engine.files import Door
 
 DEFAULT_OWNER = "local"
 
@@ -24,6 +28,7 @@ class StatementContext:
         cancel: set to stop the statement at its next safe place.
         progress: called with (tokens done, tokens in all) while a model computes.
         settings: the connection's settings when the statement began.
+        door: through which files are read and written; None where there are none.
     """
 
     user: str | None
@@ -32,6 +37,7 @@ class StatementContext:
     cancel: Event = field(default_factory=Event)
     progress: Callable[[int, int], None] | None = None
     settings: Settings = Settings()
+    door: Door | None = None
 
     @property
     def owner(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import duckdb
 
+from memql.engine.bind.bounds import HINT, SETTING
 from memql.engine.context import StatementContext
 from memql.engine.names import position_of_quoted, position_of_word, unknown
 from memql.errors import (
@@ -53,7 +54,7 @@ FAILURES: tuple[Failure, ...] = (
         "",
         OperationalError,
         "53200",
-        hint="select fewer rows or columns",
+        hint="select fewer rows or columns, or open the store with a larger memory_limit",
     ),
     Failure(
         duckdb.Error,
@@ -125,6 +126,7 @@ FAILURES: tuple[Failure, ...] = (
         "divide by nullif(..., 0), which gives NULL",
     ),
     Failure(duckdb.InvalidInputException, "^Could not parse string", DataError, "22007"),
+    Failure(duckdb.InvalidInputException, f"that {SETTING} allows", DataError, "54000", hint=HINT),
     Failure(duckdb.InvalidInputException, "", ProgrammingError, "22023"),
     Failure(duckdb.BinderException, "must appear in the GROUP BY", ProgrammingError, "42803"),
     Failure(duckdb.BinderException, "^Ambiguous reference", ProgrammingError, "42702"),

@@ -11,16 +11,20 @@ from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.wall import check_printed
 from memql.errors import ProgrammingError
 
+# The rows of a file; only the binder gives such names.
+FILE_TABLE = "_memql_file"
+
 
 @dataclass(frozen=True)
 class Printed:
-    """The SQL of a bound tree, and the parameters that it names.
+    """The SQL of a bound tree, the parameters that it names, and the rows of files that it reads.
 
     DuckDB refuses values that a statement does not need.
     """
 
     sql: str
     parameters: tuple[str, ...]
+    tables: tuple[str, ...] = ()
 
 
 def print_query(query: exp.Expr) -> Printed:
@@ -33,7 +37,13 @@ def print_query(query: exp.Expr) -> Printed:
     names = {node.name for node in query.find_all(exp.Placeholder)}
     sql = print_sql(query)
     check_printed(sql, query)
-    return Printed(sql, tuple(sorted(names)))
+    return Printed(sql, tuple(sorted(names)), file_tables(query))
+
+
+def file_tables(tree: exp.Expr) -> tuple[str, ...]:
+    """Return the names that a tree has for the rows of files."""
+    names = {node.name for node in tree.find_all(exp.Table) if not node.db}
+    return tuple(sorted(name for name in names if name.startswith(FILE_TABLE)))
 
 
 def print_sql(query: exp.Expr) -> str:

@@ -14,37 +14,39 @@ from sqlglot import exp
 from memql.engine import syntax
 from memql.engine.bind.batch import batches
 from memql.engine.bind.changes import ChangePlan, bind_change
-from memql.engine.bind.options import constant_value
+from memql.engine.bind.files import bind_copy
 from memql.engine.bind.parameters import Parameters, Values, name_parameters
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.writes import TableChange
 from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
 from memql.engine.deadline import Deadline
-from memql.engine.models import MODEL_COLUMNS, Models, summary
-from memql.engine.names import position, unknown
+from memql.engine.files import Door
+from memql.engine.models import Models
 from memql.engine.optimize import RULES, Optimized, optimize
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
+from memql.engine.run.catalog import catalog_tables
 from memql.engine.run.change import ChangeRunner
+from memql.engine.run.copy import copy_out
 from memql.engine.run.definitions import Definer
+from memql.engine.run.describe import describe, described_query
 from memql.engine.run.executor import Executor, Materialized
 from memql.engine.run.explain import explain
 from memql.engine.run.relation import translate
-from memql.engine.run.settings import SETTINGS, changed_settings, setting_of
+from memql.engine.run.settings import changed_settings, setting_of
 from memql.engine.run.tables import run_table_change
-from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
+from memql.engine.run.views import ViewRunner
 from memql.engine.segments import Segments
-from memql.engine.settings import SETTING_COLUMNS, Settings, setting_rows
+from memql.engine.settings import Settings
 from memql.engine.tables import Tables
-from memql.engine.views import TABLE_COLUMNS, ViewCatalog
+from memql.engine.views import ViewCatalog
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
 from memql.storage.transaction import Transaction, roll_back
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
-    from memql.engine.settings import Setting
 
 Progress = Callable[[int, int], None]
 
@@ -66,6 +68,7 @@ class Session:
         model: the model of queries that name none: a name, a folder or a hub id; None is tiny.
         parse: text to one statement's tree; the second argument is the most bytes of a text.
         write: a tree to text.
+        door: through which files are read and written; None where there are none.
     """
 
     def __init__(
@@ -75,18 +78,20 @@ class Session:
         model: str | None,
         parse: Callable[[str, int], exp.Expr],
         write: Callable[[exp.Expr], str],
+        door: Door | None = None,
     ) -> None:
         self._store = store
         self._user = user
         self._parse = parse
         self._write = write
+        self._door = door
         self._cursor = store.cursor()
         self._transaction = Transaction(store, self._cursor, self._check_cancel)
         self._catalog_changes = 0
         self._looked_up: tuple[tuple[int, int], dict[tuple[str, str], Mapping[str, Any]]]
         self._looked_up = ((0, -1), {})
         self._plans = cache_of(store)
-        self._defaults = Settings(model=model)
+        self._defaults = Settings.at_opening(model, store.limits)
         self._settings = self._defaults
         self._models = Models(self._cursor)
         self._segments = Segments(store)
@@ -270,6 +275,10 @@ class Session:
             self.rollback()
         elif isinstance(tree, syntax.Explain):
             return self._explain(tree, context, values)
+        elif isinstance(tree, exp.Copy):
+            return self._copy(tree, context, values)
+        elif isinstance(tree, exp.Describe | exp.Summarize):
+            return self._describe(tree, context, values)
         elif isinstance(tree, syntax.ShowCatalog) and tree.this in _SHOWN:
             table = self._catalog(context)[_SHOWN[tree.this]]
             return result_of(self._store, table.rows(), table.types)
@@ -318,15 +327,25 @@ class Session:
         lines = explain(tree, plan, self._executor(cursor, context, values))
         return result_of(self._store, [{"plan": line} for line in lines], {"plan": "VARCHAR"})
 
+    def _copy(self, tree: exp.Copy, context: StatementContext, values: Values) -> Result:
+        copy = bind_copy(tree, self._views(context).tables, values, context)
+        plan = self._plan(copy if isinstance(copy, exp.Insert) else copy.query, context, values)
+        result = self._run_plan(plan, context, values)
+        return result if isinstance(copy, exp.Insert) else copy_out(copy, result, context)
+
+    def _describe(
+        self, tree: exp.Describe | exp.Summarize, context: StatementContext, values: Values
+    ) -> Result:
+        query = described_query(tree)
+        planned = self._plan(query, context, values) if query is not None else None
+        if not isinstance(planned, Optimized):
+            raise NotSupportedError(f"{tree.key.upper()} takes a table or a query")
+        cursor = self._cursor if self._transaction.active else self._own_cursor()
+        executor = self._executor(cursor, context, values)
+        return describe(tree, planned.plan, self._views(context).tables, executor)
+
     def _catalog(self, context: StatementContext) -> dict[str, CatalogTable]:
-        return {
-            "models": CatalogTable(MODEL_COLUMNS, lambda: summary(self._models.entries())),
-            "settings": CatalogTable(
-                SETTING_COLUMNS, lambda: setting_rows(context.settings, self._defaults, SETTINGS)
-            ),
-            "tables": CatalogTable(TABLE_COLUMNS, self._views(context).relations),
-            "views": CatalogTable(VIEW_COLUMNS, self._view_runner(context).summary),
-        }
+        return catalog_tables(self._view_runner(context), self._models, self._defaults)
 
     # -- transactions -------------------------------------------------------------------------
 
@@ -426,6 +445,7 @@ class Session:
             cancel=self._cancel,
             progress=self.progress,
             settings=self._settings,
+            door=self._door,
         )
 
     def _own_cursor(self) -> duckdb.DuckDBPyConnection:

@@ -1,4 +1,4 @@
-"""What ``SET memql.<name>`` can set: one connection's settings, their defaults and their forms."""
+"""What ``SHOW`` shows and ``SET memql.<name>`` sets: settings, their defaults and their forms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from memql.errors import DataError
+from memql.errors import DataError, NotSupportedError
+from memql.storage.limits import Limits, show_bytes
 
 DEFAULT_MAX_TOKENS = 64
 MAX_ANSWER_TOKENS = 1_000_000
@@ -15,6 +16,11 @@ DEFAULT_STATEMENT_BYTES = 64 * 1024
 # A parser of Python objects needs about 2 KB for each byte of text: this is a gigabyte or two.
 LARGEST_STATEMENT_BYTES = 1024 * 1024
 LONGEST_TIMEOUT_MS = 2**31 - 1
+DEFAULT_GENERATED_BYTES = 64 * 2**20
+# Of a statement that reads tables each value may have a 64th: less than 1 KB would be no use.
+LEAST_GENERATED_BYTES = 64 * 2**10
+# DuckDB has no text of 4 GB or more.
+MOST_GENERATED_BYTES = 2**31
 
 _MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 
@@ -26,23 +32,39 @@ class Settings:
     Args:
         statement_timeout: longest time of a statement in milliseconds; 0 is no limit.
         max_statement_bytes: longest text of a statement in UTF-8 bytes.
+        max_generated_bytes: largest value that a call such as ``repeat`` makes.
         max_tokens: longest answer of a generate that does not say it, in tokens.
         model: the model of queries that name none; None is the one that ships with MemQL.
         disabled_rules: names of optimizer rules that are switched off, sorted.
         plan_cache: whether the plan of a text is kept and used again.
+        memory_limit: memory of the store's DuckDB in bytes; 0 is not known.
+        threads: of the store's DuckDB; 0 is not known.
     """
 
     statement_timeout: int = 0
     max_statement_bytes: int = DEFAULT_STATEMENT_BYTES
+    max_generated_bytes: int = DEFAULT_GENERATED_BYTES
     max_tokens: int = DEFAULT_MAX_TOKENS
     model: str | None = None
     disabled_rules: tuple[str, ...] = ()
     plan_cache: bool = True
+    memory_limit: int = 0
+    threads: int = 0
+
+    @staticmethod
+    def at_opening(model: str | None, limits: Limits) -> Settings:
+        """Return the settings that a connection begins with.
+
+        Args:
+            model: of queries that name none.
+            limits: what the store's DuckDB may take.
+        """
+        return Settings(model=model, memory_limit=limits.memory_bytes, threads=limits.threads)
 
     @property
     def of_planning(self) -> tuple[object, ...]:
         """The values that binder and rules read: a plan holds for these only."""
-        return self.max_tokens, self.disabled_rules
+        return self.max_generated_bytes, self.max_tokens, self.disabled_rules
 
     def with_value(self, setting: Setting, value: Any) -> Settings:
         """Return these settings with one changed.
@@ -70,6 +92,7 @@ class Setting:
         description: one sentence.
         read: a value of the statement to the one kept; raises DataError.
         show: the value kept to text.
+        ceiling: whether only the administrator may go above the default.
     """
 
     name: str
@@ -77,6 +100,7 @@ class Setting:
     description: str
     read: Callable[[Any], Any]
     show: Callable[[Any], str | None]
+    ceiling: bool = False
 
 
 def settings_of(rules: Sequence[str]) -> dict[str, Setting]:
@@ -113,6 +137,16 @@ def settings_of(rules: Sequence[str]) -> dict[str, Setting]:
             "The longest text of a statement.",
             _whole("max_statement_bytes", 64, LARGEST_STATEMENT_BYTES),
             str,
+            ceiling=True,
+        ),
+        Setting(
+            "max_generated_bytes",
+            "bytes",
+            "The largest value that a call such as repeat or range makes; a 64th of it for each "
+            "row where tables are read.",
+            _whole("max_generated_bytes", LEAST_GENERATED_BYTES, MOST_GENERATED_BYTES),
+            str,
+            ceiling=True,
         ),
         Setting(
             "max_tokens",
@@ -141,6 +175,20 @@ def settings_of(rules: Sequence[str]) -> dict[str, Setting]:
             "Whether the plan of a statement's text is kept for the next time.",
             _switch("plan_cache"),
             lambda value: "on" if value else "off",
+        ),
+        Setting(
+            "memory_limit",
+            "bytes",
+            "The most memory of the store's DuckDB, the model's not included.",
+            _given_at_opening("memory_limit", "'4GB'"),
+            show_bytes,
+        ),
+        Setting(
+            "threads",
+            "number",
+            "How many threads run the store's queries.",
+            _given_at_opening("threads", "2"),
+            str,
         ),
     )
     assert [setting.name for setting in every] == [field.name for field in fields(Settings)]
@@ -188,6 +236,16 @@ def _whole(name: str, least: int, most: int) -> Callable[[Any], int]:
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise _wrong(name, f"a whole number from {least:,} to {most:,}", value)
         return value
+
+    return read
+
+
+def _given_at_opening(name: str, example: str) -> Callable[[Any], Any]:
+    def read(_: Any) -> Any:
+        raise NotSupportedError(
+            f"memql.{name} is the store's: it is given when the store is opened",
+            hint=f"memql.connect(..., {name}={example})",
+        )
 
     return read
 

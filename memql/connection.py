@@ -24,6 +24,9 @@ def connect(
     store: str | os.PathLike[str] = ":memory:",
     user: str | None = None,
     model: str | None = None,
+    memory_limit: str | int | None = None,
+    threads: int | None = None,
+    allowed_folders: Sequence[str | os.PathLike[str]] | None = None,
 ) -> Connection:
     """Open a store and return a connection to it; a new folder becomes a new store.
 
@@ -33,15 +36,23 @@ def connect(
             of an embedded store, who sees all.
         model: the model of queries that name none: the name of a model in the store, a folder
             or a hub id. None is ``tiny``, which ships with MemQL.
+        memory_limit: the most memory that the store's DuckDB takes, as '4GB' or in bytes; None is
+            a quarter of the machine's. The model has its own besides.
+        threads: how many threads run the store's queries; None is one for each processor, at
+            most four.
+        allowed_folders: the folders in which COPY, read_parquet, read_json and read_csv may read
+            and write files; None or an empty list is none. For the administrator only.
 
     Raises:
         OperationalError: another process has the store open, or the folder is not a store.
+        InterfaceError: a limit is out of range, or the store is open here with another one.
 
     >>> con = connect(":memory:", user="alice")
     >>> con.execute("SELECT count(*) FROM memories").fetchone()
     (0,)
     """
     from memql.dialect import MemQL
+    from memql.engine.files import Door
     from memql.engine.session import Session
     from memql.parser import parse
     from memql.storage.store import Store
@@ -57,10 +68,19 @@ def connect(
             raise InterfaceError(
                 "the user's name holds half of a character", code="22021"
             ) from None
-    opened = Store.open(store)
+    opened = Store.open(store, memory_limit, threads)
     try:
+        door = None
+        if allowed_folders:
+            if user is not None:
+                raise InterfaceError(
+                    f"the user {user} may not be given allowed_folders",
+                    hint="only the administrator, who connects without a user, reads files",
+                    code="42501",
+                )
+            door = Door.to(allowed_folders, None if store == ":memory:" else os.fspath(store))
         session = Session(
-            opened, user, model, parse, lambda tree: tree.sql(dialect=MemQL, comments=False)
+            opened, user, model, parse, lambda tree: tree.sql(dialect=MemQL, comments=False), door
         )
     except BaseException:
         opened.close()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from memql.errors import InterfaceError, InternalError, OperationalError
 from memql.storage import durable
+from memql.storage.limits import Limits, limits_of, show_bytes
 from memql.storage.lock import FILE_NAME, StoreLock
 from memql.storage.schema import migrate
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 MEMORY = ":memory:"
 CATALOG = "catalog.duckdb"
 _NEW_CATALOG = "catalog.new.duckdb"
+# DuckDB's own name for where it puts what does not fit into memory.
+SPILL = f"{CATALOG}.tmp"
 
 # A second wall behind the engine's allow-lists: no files, no network, no extensions. What it
 # leaves open (COPY over its own file, for one) the engine keeps out.
@@ -56,10 +59,12 @@ class Store:
     Args:
         name: what the user called it, made absolute, or ":memory:".
         folder: where its files are; None for a store in memory.
+        limits: what its DuckDB may take.
     """
 
-    def __init__(self, name: str, folder: Path | None) -> None:
+    def __init__(self, name: str, folder: Path | None, limits: Limits) -> None:
         self.name = name
+        self.limits = limits
         self.commit_lock = threading.RLock()
         self._holders = 1
         self._closed = False
@@ -74,7 +79,7 @@ class Store:
         self._folder = folder
         self._lock = None if folder is None else StoreLock(folder)
         try:
-            self._connection = _connect(name, folder)
+            self._connection = _connect(name, folder, limits)
             try:
                 migrate(self._connection, name)
                 self._connection.execute("SET lock_configuration = true")
@@ -89,7 +94,12 @@ class Store:
             raise
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Store:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        memory_limit: str | int | None = None,
+        threads: int | None = None,
+    ) -> Store:
         """Open a store; a missing or empty folder is made into one.
 
         Opening the same folder again in this process gives the same store, which closes when
@@ -97,21 +107,27 @@ class Store:
 
         Args:
             path: the store's folder, or ":memory:".
+            memory_limit: the most memory of its DuckDB, as '4GB' or in bytes; None is a quarter
+                of the machine's, or what holds if the store is open.
+            threads: how many threads run its queries; None is up to four, or what holds.
 
         Raises:
             OperationalError: another process has it open, it is not a store, it is damaged, or
                 it is of a newer format.
+            InterfaceError: a limit is out of range, or the store is open with another one.
         """
         if os.fspath(path) == MEMORY:
-            return cls(MEMORY, None)
+            return cls(MEMORY, None, limits_of(memory_limit, threads))
         folder = Path(os.path.realpath(path))
         with _registry:
             store = _open_stores.get(str(folder))
             if store is not None and store._pid == os.getpid():
+                _check_same(store, limits_of(memory_limit, threads, store.limits))
                 store._holders += 1
                 return store
+            limits = limits_of(memory_limit, threads)
             _make_folder(folder)
-            store = cls(str(folder), folder)
+            store = cls(str(folder), folder, limits)
             _open_stores[str(folder)] = store
             return store
 
@@ -257,6 +273,22 @@ class Store:
             self.activations.recover()
 
 
+def _check_same(store: Store, asked: Limits) -> None:
+    # DuckDB's own settings are locked once it is open, and it serves all connections.
+    has = store.limits
+    for name, found, wanted in (
+        ("memory_limit", show_bytes(has.memory_bytes), show_bytes(asked.memory_bytes)),
+        ("threads", str(has.threads), str(asked.threads)),
+    ):
+        if found != wanted:
+            raise InterfaceError(
+                f"the store {store.name} is open in this process with {name} {found}: "
+                f"it cannot have {wanted} too",
+                hint=f"leave {name} out to share it, or close its other connections first",
+                code="55006",
+            )
+
+
 def _make_folder(folder: Path) -> None:
     hint = "Give the folder of a store, or a new or empty folder to make one."
     # Not Path.exists, which raises for a name that is too long.
@@ -295,16 +327,25 @@ def _make_folder(folder: Path) -> None:
         )
 
 
-def _connect(name: str, folder: Path | None) -> duckdb.DuckDBPyConnection:
+def _connect(name: str, folder: Path | None, limits: Limits) -> duckdb.DuckDBPyConnection:
     import duckdb
 
+    # A store in memory writes nothing to the disk: what does not fit is an error.
+    config = _CONFIG | {
+        "memory_limit": f"{limits.memory_bytes}B",
+        "threads": limits.threads,
+        "temp_directory": "" if folder is None else str(folder / SPILL),
+        "max_temp_directory_size": f"{limits.spill_bytes}B",
+    }
     if folder is None:
-        connection = duckdb.connect(MEMORY, config=_CONFIG)
+        connection = duckdb.connect(MEMORY, config=config)
     else:
+        # A crash leaves texts of memories there, and DuckDB does not look at it again.
+        shutil.rmtree(folder / SPILL, ignore_errors=True)
         if not (folder / CATALOG).exists():
             _make_catalog(folder)
         try:
-            connection = duckdb.connect(str(folder / CATALOG), config=_CONFIG)
+            connection = duckdb.connect(str(folder / CATALOG), config=config)
         except duckdb.Error as error:
             found = str(error).strip().splitlines()[0]
             if "Could not set lock" in found:

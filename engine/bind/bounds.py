@@ -31,6 +31,9 @@ ROWS_SHARE = 64
 _NUMBER_BYTES = 8  # of a list that range() makes
 _ELEMENT_BYTES = 16  # that list_resize() adds, if it is no long text
 
+# It has a cell for each pair of characters, for one row at a time, and frees it again.
+_MATRIX, _MATRIX_BYTES = "damerau_levenshtein", 64 * 2**20
+
 # A literal of this length makes a result longer by a factor that needs no limit.
 _SHORT_CHARACTERS = 100
 
@@ -75,9 +78,6 @@ def bound_calls(query: exp.Expr, context: StatementContext) -> None:
         outer = call.parent
         if isinstance(outer, exp.Table):
             continue  # its rows come one after the other
-        if isinstance(outer, exp.Dot) and outer.expression is call:
-            call.set("expressions", [outer.this, *call.expressions])
-            outer.replace(call)
         alone = isinstance(call.parent, exp.Explode | exp.Unnest) and _literals(call)
         _bound_call(call, limit_bytes if alone else of_rows, context)
     for select, place, name in names:
@@ -88,7 +88,13 @@ def bound_calls(query: exp.Expr, context: StatementContext) -> None:
 
 def too_much(name: str, limit_bytes: int) -> str:
     """Return what the error says about a call that makes too much."""
-    return f"{name} makes more than {limit_bytes:,} bytes, which {SETTING} allows for one value"
+    if name in _WIDE:
+        what = "has a width of four digits or more, or one that is an argument: it may make"
+    elif name == _MATRIX:
+        what, limit_bytes = "compares texts so long that it needs", _MATRIX_BYTES
+    else:
+        what = "makes"
+    return f"{name} {what} more than the {limit_bytes:,} bytes that {SETTING} allows here"
 
 
 def _bound_call(call: exp.Anonymous, limit_bytes: int, context: StatementContext) -> None:
@@ -281,9 +287,10 @@ def _replace(arguments: Arguments) -> str | None:
 def _replace_pattern(arguments: Arguments) -> str | None:
     if _is_short(arguments[2]):
         return None
-    # How often the pattern fits is known only behind the replacing: it may fit everywhere.
-    times = f"({_bytes_of('a0')} + 1)" if len(arguments) == 4 else f"{_bytes_of('1')}"
-    return f"{times} * strlen(a2) > most"
+    # A backslash puts what was found there again, perhaps many times.
+    cheap = f"({_bytes_of('a0')} + 1) * strlen(a2) > most"
+    found = "len(regexp_extract_all(a0, a1)) * strlen(a2) > most"
+    return f"{cheap} AND (contains(a2, chr(92)) OR {found})"
 
 
 # A width of four digits or more, or one that is an argument.
@@ -300,6 +307,10 @@ def _wide(name: str) -> Bound:
         lambda _: f"regexp_matches(CAST(a0 AS VARCHAR), {_text(pattern)})",
         lambda texts, _: re.search(pattern, texts[0]) is not None,
     )
+
+
+def _matrix(_: Arguments) -> str:
+    return f"{_bytes_of('a0')} * {_bytes_of('a1')} * {_NUMBER_BYTES} > {_MATRIX_BYTES}"
 
 
 _SERIES = Bound(range(1, 4), _range, _known_range)
@@ -319,6 +330,7 @@ BOUNDED: dict[str, Bound] = {
         lambda _: "CAST(a1 AS HUGEINT) // 8 > most",
         lambda texts, most: _number(texts[1]) / 8 > most,
     ),
+    _MATRIX: Bound(range(2, 3), _matrix, lambda *_: False),
     "format": _wide("format"),
     "generate_series": _SERIES,
     "list_resize": _RESIZE,

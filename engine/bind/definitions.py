@@ -7,7 +7,7 @@ types and expressions that have gone through the same walls as those of a query.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -16,7 +16,7 @@ from memql.engine.bind.shape import MEMORIES
 from memql.engine.catalog import SCHEMA
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import Plan, Select
-from memql.engine.printing import print_query, print_sql
+from memql.engine.printing import Printed, print_query, print_sql
 from memql.engine.tables import BUILTIN_TYPES, OrdinaryTable, Tables
 from memql.engine.views import taken
 from memql.errors import NotSupportedError, ProgrammingError
@@ -30,12 +30,12 @@ class Definition:
     """What DuckDB runs for a definition.
 
     Args:
-        statements: SQL, each with the parameters that it names.
+        statements: one after the other.
         schema: the schema that must be there before.
         rows: a query that runs first; the statement reads its rows as ``_memql_new``.
     """
 
-    statements: tuple[tuple[str, tuple[str, ...]], ...]
+    statements: tuple[Printed, ...]
     schema: str
     rows: Plan | None = None
 
@@ -106,20 +106,21 @@ class _Definer:
             return self._one(f"{head} ({parts})")
         names = [self._bare(column) for column in columns]
         shown = f" ({', '.join(map(quote, names))})" if names else ""
-        sql, parameters, rows = self._source(tree.expression)
+        source, rows = self._source(tree.expression)
         end = " WITH NO DATA" if no_data else ""
-        return Definition(((f"{head}{shown} AS {sql}{end}", parameters),), self._schema, rows)
+        whole = replace(source, sql=f"{head}{shown} AS {source.sql}{end}")
+        return Definition((whole,), self._schema, rows)
 
-    def _source(self, query: exp.Expr) -> tuple[str, tuple[str, ...], Plan | None]:
-        """Return (SQL, its parameters, plan of the rows if they are made before)."""
+    def _source(self, query: exp.Expr) -> tuple[Printed, Plan | None]:
+        """Return (a query, the plan of its rows if they are made before)."""
         if isinstance(query, exp.Values):
             query = exp.select("*").from_(exp.Subquery(this=query.copy()))
         if not isinstance(query, exp.Query):
             raise self._refused(query, "CREATE TABLE AS without a query", code="42601")
         plan = self.binder.bind(query)
         if isinstance(plan, Select) and not plan.input.cuts:
-            return plan.input.printed.sql, plan.input.printed.parameters, None
-        return f"SELECT * FROM {quote(ROWS_TABLE)}", (), plan
+            return plan.input.printed, None
+        return Printed(f"SELECT * FROM {quote(ROWS_TABLE)}", ()), plan
 
     def _part(self, node: exp.Expr) -> str:
         """Return a column, or a constraint of the table."""
@@ -188,8 +189,9 @@ class _Definer:
         values = tree.expression
         listed = values.expressions if isinstance(values, exp.DataType) else []
         if listed and isinstance(listed[0], exp.Query):
-            sql, parameters, rows = self._source(listed[0])
-            return Definition(((f"{head} AS ENUM ({sql})", parameters),), self._schema, rows)
+            source, rows = self._source(listed[0])
+            whole = replace(source, sql=f"{head} AS ENUM ({source.sql})")
+            return Definition((whole,), self._schema, rows)
         return self._one(f"{head} AS {self._type(values)}")
 
     def _create_sequence(self, tree: exp.Create) -> Definition:
@@ -259,13 +261,13 @@ class _Definer:
                         continue
                     raise unknown(kind.lower(), node.name, own.values(), self.binder.context, node)
                 name = f"{quote(self._schema)}.{quote(known)}"
-            statements.append((f"DROP {kind} {name}{end}", ()))
+            statements.append(Printed(f"DROP {kind} {name}{end}", ()))
         return Definition(tuple(statements), self._schema)
 
     def _truncate(self, tree: exp.TruncateTable) -> Definition:
         tables = [self._own_table(node) for node in tree.expressions]
-        statements = tuple((f"DELETE FROM {_qualified(table)}", ()) for table in tables)
-        return Definition(statements, self._schema)
+        deletes = (Printed(f"DELETE FROM {_qualified(table)}", ()) for table in tables)
+        return Definition(tuple(deletes), self._schema)
 
     def _alter(self, tree: exp.Alter) -> Definition:
         if str(tree.args.get("kind")).upper() != "TABLE":
@@ -275,7 +277,7 @@ class _Definer:
         head = f"ALTER TABLE {_qualified(self._own_table(tree.this))}"
         options = tree.args.get("options") or []
         actions = [self._action(action, options) for action in tree.args.get("actions") or ()]
-        return Definition(tuple((f"{head} {action}", ()) for action in actions), self._schema)
+        return Definition(tuple(Printed(f"{head} {one}", ()) for one in actions), self._schema)
 
     def _action(self, action: exp.Expr, options: list[exp.Expr]) -> str:
         if isinstance(action, exp.ColumnDef):
@@ -330,7 +332,7 @@ class _Definer:
         return self.binder.context.text
 
     def _one(self, sql: str) -> Definition:
-        return Definition(((sql, ()),), self._schema)
+        return Definition((Printed(sql, ()),), self._schema)
 
     def _head(self, kind: str, tree: exp.Create, name: str) -> str:
         replace = "OR REPLACE " if tree.args.get("replace") else ""

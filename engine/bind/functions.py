@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from sqlglot import exp
 
 from memql.engine import syntax
+from memql.engine.bind.bounds import bound_calls
 from memql.engine.context import StatementContext
 from memql.engine.functions import FUNCTIONS, Function, classified, table_function
 from memql.engine.functions import TABLE_FUNCTIONS as CLASSIFIED_TABLES
@@ -120,12 +121,14 @@ def _check_clauses(node: exp.Expr, context: StatementContext) -> None:
 
 
 def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
-    """Refuse what a query may not hold.
+    """Refuse what a query may not hold, and bound, in place, what it may make too large.
 
     Raises:
+        DataError: a call makes too large a value.
         NotSupportedError: a statement or a construct that reads past the memories.
         ProgrammingError: an unknown function, with the nearest known one.
     """
+    methods: list[exp.Dot] = []
     for node in query.walk():
         if node.__class__ in _FOREIGN:
             _check_clauses(node, context)
@@ -150,21 +153,37 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
             _check_collation(node, context)
         elif isinstance(node, exp.Var | exp.DataType):
             _check_word(node, context)
-        elif isinstance(node, exp.Repeat):
-            raise NotSupportedError(
-                "the function repeat is not possible in a query: it is not held to a memory limit",
-                position=position(context.text, node),
+        elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+            methods.append(node)
+    for method in reversed(methods):
+        _call_method(method, context)
+    bound_calls(query, context)
+
+
+# A column of such a name has no methods.
+_SCHEMAS = frozenset({"information_schema", "main", "memql", "pg_catalog", "system", "temp"})
+
+
+def _call_method(method: exp.Dot, context: StatementContext) -> None:
+    """Write, in place, ``x.f(y)`` as ``f(x, y)``: DuckDB could take ``x`` for a schema.
+
+    Raises:
+        ProgrammingError: ``x`` is the name of one.
+    """
+    target = method.this
+    if isinstance(target, exp.Identifier):
+        if fold(target.name) in _SCHEMAS:
+            raise ProgrammingError(
+                f"unknown schema '{target.name}' of a function",
+                hint="functions are called by their bare name",
+                position=position(context.text, target),
                 statement=context.text,
+                code="3F000",
             )
-        elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):
-            if isinstance(node.this, exp.Identifier):
-                raise ProgrammingError(
-                    f"unknown schema '{node.this.name}' of a function",
-                    hint="functions are called by their bare name",
-                    position=position(context.text, node.this),
-                    statement=context.text,
-                    code="3F000",
-                )
+        target = exp.Column(this=target)
+    call = method.expression
+    call.set("expressions", [target, *call.expressions])
+    method.replace(call)
 
 
 def _check_word(node: exp.Var | exp.DataType, context: StatementContext) -> None:
@@ -236,8 +255,8 @@ def check_table_function(table: exp.Table, context: StatementContext) -> None:
 def _check_function(node: exp.Anonymous, context: StatementContext) -> None:
     if isinstance(node.parent, exp.Table) or node.meta.get("own"):
         return  # check_table_function looks at it; a sequence of the user's own was found
-    found = classified(node.name)
-    if found is None:
+    found = classified(node.name) or table_function(node.name)
+    if found is None or (found.kind == "table" and found.refused is None):
         raise _unknown("function", node.name, ALLOWED_FUNCTIONS, node, context)
     _check_refused(found, node, context)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from memql.engine.context import StatementContext
 from memql.engine.names import position, unknown
 from memql.errors import DataError, Position, ProgrammingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Parameters = Sequence[Any] | Mapping[str, Any] | None
 
@@ -24,12 +27,14 @@ class Values(dict[str, Any]):
     """A statement's values by parameter name; it notes which ones were looked at.
 
     A plan for which the binder looked at a value (an option, say) holds for that value only.
+    ``tables`` are the rows of the files that it reads, by the names that the plan has for them.
     """
 
     def __init__(self, values: Mapping[str, Any], now: datetime) -> None:
         super().__init__(values)
         super().__setitem__(NOW_PARAMETER, now)
         self.looked_at: dict[str, Any] = {}
+        self.tables: dict[str, pa.Table] = {}
 
     def __getitem__(self, name: str) -> Any:
         value = super().__getitem__(name)

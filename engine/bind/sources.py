@@ -11,6 +11,7 @@ import sqlglot
 from sqlglot import exp
 
 from memql.engine import syntax
+from memql.engine.bind.files import read_file, reads_file
 from memql.engine.bind.functions import check_query_nodes, check_table_function
 from memql.engine.bind.parameters import NOW_PARAMETER, Values
 from memql.engine.bind.shape import (
@@ -28,7 +29,9 @@ from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import CUT_TABLE, LINEAGE_COLUMN, VISIBLE_TABLE
+from memql.engine.printing import FILE_TABLE
 from memql.engine.tables import (
+    MAIN,
     Tables,
     is_ordinary,
     read_ordinary,
@@ -105,12 +108,22 @@ class Sources:
         check_query_nodes(query, self.context)
         resolve_types(query, self.views.tables, self.context)
         _order_limits(query, self.context.owner)
-        for table in list(query.find_all(exp.Table)):
+        tables = list(query.find_all(exp.Table))
+        schemas = (MAIN, fold(self.context.owner), *(fold(table.db) for table in tables))
+        for table in tables:
             self._resolve_table(table)
+        names = {fold(table.alias) for table in tables if is_ordinary(table)}
+        for column in query.find_all(exp.Column) if names else ():
+            # main.t.a: the table has an alias now, by which alone DuckDB knows it.
+            if column.db and fold(column.db) in schemas and fold(column.table) in names:
+                column.set("db", None)
 
     def _resolve_table(self, table: exp.Table) -> None:
         if not isinstance(table.this, exp.Identifier):
-            check_table_function(table, self.context)
+            if reads_file(table) and self.context.door is not None:
+                read_file(table, self.values, self.context)
+            else:
+                check_table_function(table, self.context)
             return
         name = table.name
         if fold(table.db) == SCHEMA and not table.catalog:
@@ -239,7 +252,8 @@ def check_names(query: exp.Query) -> None:
         if is_ordinary(table):
             continue
         if table.db or not (
-            name.startswith(CUT_TABLE) or (name.startswith(CTE_PREFIX) and cte_of(table))
+            name.startswith((CUT_TABLE, FILE_TABLE))
+            or (name.startswith(CTE_PREFIX) and cte_of(table))
         ):
             raise InternalError(f"the table {table.sql(dialect='duckdb')} was not resolved")
 

@@ -15,7 +15,7 @@ from memql.engine.bind.definitions import ROWS_TABLE
 from memql.engine.bind.query import QueryBinder
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Plan, Select
-from memql.engine.printing import Printed, print_sql
+from memql.engine.printing import Printed, file_tables, print_sql
 from memql.engine.tables import OrdinaryTable, read_ordinary
 from memql.errors import NotSupportedError, ProgrammingError
 
@@ -320,7 +320,7 @@ class _Writer:
     def _change(self, rows: Plan | None) -> TableChange:
         parameters = {node.name for node in self.tree.find_all(exp.Placeholder)}
         return TableChange(
-            Printed(print_sql(self.tree), tuple(sorted(parameters))),
+            Printed(print_sql(self.tree), tuple(sorted(parameters)), file_tables(self.tree)),
             self.tree.args.get("returning") is not None,
             self.policy,
             rows,

@@ -12,6 +12,8 @@ from sqlglot.tokenizer_core import TokenType
 from memql.engine.duckdb_sql.nodes import AGGREGATES, Aggregate, ExportState
 from memql.engine.duckdb_sql.types import TypeParser
 
+# current_date and the like, which are called by their name alone.
+WITHOUT_BRACKETS = frozenset(DuckDBParser.NO_PAREN_FUNCTIONS.values())
 _FRAMES = ("ROWS", "RANGE", "GROUPS")
 
 
@@ -48,6 +50,8 @@ class CallParser(TypeParser):
             self._advance()
             return self.expression(exp.ToMap(this=self._parse_bracket()))
         call = super()._parse_function_call(functions, anonymous, optional_parens, any_token)
+        if type(call) in WITHOUT_BRACKETS and self._prev is token:
+            call.meta["word"] = token.text
         return call
 
     def _parse_function_args(self, alias: bool = False) -> list[exp.Expr]:
@@ -103,10 +107,12 @@ class CallParser(TypeParser):
         part: exp.Expr | None = None
         if self._match(TokenType.STRING):
             part = exp.Literal.string(self._prev.text)
-        elif self._curr and self._curr.token_type != TokenType.IDENTIFIER:
+        elif self._curr and self._curr.token_type == TokenType.IDENTIFIER:
+            part = self._parse_identifier()
+        else:
             part = self._parse_var(any_token=True)
-        if not isinstance(part, exp.Var | exp.Literal) or not self._match(TokenType.FROM):
-            self.raise_error("Expected EXTRACT(part FROM value)")
+        if part is None or not self._match(TokenType.FROM):
+            self.raise_error("expected EXTRACT(part FROM value)")
         return self.expression(exp.Extract(this=part, expression=self._parse_bitwise()))
 
     # -- what follows a call ------------------------------------------------------------------

@@ -9,6 +9,7 @@ from sqlglot import exp
 from sqlglot.generator import Generator
 from sqlglot.generators.duckdb import DuckDBGenerator
 
+from memql.engine.duckdb_sql.calls import WITHOUT_BRACKETS
 from memql.engine.duckdb_sql.nodes import Aggregate, ExportState, Nearest, Operator, Prefix, Type
 
 # What needs no brackets before ::.
@@ -36,6 +37,20 @@ _BEFORE_COLONS = (
 )
 
 
+def _word_sql(transform: Callable[..., str] | None) -> Callable[..., str]:
+    """Return what prints a function that may be called by its name alone."""
+
+    def print_word(generator: PlainGenerator, node: exp.Expr) -> str:
+        if "word" in node.meta:
+            return str(node.meta["word"])
+        if transform is not None:
+            return transform(generator, node)
+        method = getattr(generator, f"{node.key}_sql", None)
+        return str(method(node)) if method else generator.function_fallback_sql(node)
+
+    return print_word
+
+
 class PlainGenerator(DuckDBGenerator):
     """Prints what ``PlainParser`` read, and nodes that were built as DuckDB's own."""
 
@@ -55,6 +70,7 @@ class PlainGenerator(DuckDBGenerator):
         exp.Extract: lambda self, node: (
             f"EXTRACT({self.sql(node, 'this')} FROM {self.sql(node, 'expression')})"
         ),
+        **{kind: _word_sql(DuckDBGenerator.TRANSFORMS.get(kind)) for kind in WITHOUT_BRACKETS},
         exp.Anonymous: lambda self, node: _call_sql(self, node),
         Aggregate: lambda self, node: _call_sql(self, node),
         ExportState: lambda self, node: f"{self.sql(node, 'this')} EXPORT_STATE",
@@ -65,6 +81,13 @@ class PlainGenerator(DuckDBGenerator):
         Nearest: lambda self, node: _nearest_sql(self, node),
         Type: lambda self, node: _type_sql(self, node),
     }
+
+    def windowspec_sql(self, node: exp.WindowSpec) -> str:
+        if node.args.get("end") is not None:
+            return super().windowspec_sql(node)
+        words = [self.sql(node, key) for key in ("kind", "start", "start_side")]
+        exclude = self.sql(node, "exclude")
+        return " ".join(filter(None, [*words, exclude and f"EXCLUDE {exclude}"]))
 
     def array_sql(self, node: exp.Array) -> str:
         word = "ARRAY" if node.meta.get("word") else ""

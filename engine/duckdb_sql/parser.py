@@ -141,7 +141,7 @@ class PlainParser(CallParser):
             # DuckDB reads texts on several lines as one.
             while self._curr and self._curr.token_type == TokenType.STRING:
                 if self._curr.line == self._prev.line:
-                    self.raise_error("Expected an operator between two texts")
+                    self.raise_error("expected an operator between two texts")
                 text += self._curr.text
                 self._advance()
             return exp.Literal.string(text).update_positions(start)
@@ -196,10 +196,16 @@ class PlainParser(CallParser):
         # x IN [1, NULL] is not x IN (1, NULL): the one says false where the other says NULL.
         return self.expression(exp.In(this=this, field=self._parse_type()))
 
+    def _parse_range(self, this: exp.Expr | None = None, parse_is: bool = False) -> exp.Expr | None:
+        condition = super()._parse_range(this, parse_is)
+        if isinstance(condition, exp.Not) and self._prev.token_type == TokenType.NOTNULL:
+            condition.meta["behind"] = True
+        return condition
+
     def _parse_between(self, this: exp.Expr | None) -> exp.Between:
         for word in ("SYMMETRIC", "ASYMMETRIC"):
             if self._match_text_seq(word):
-                self.raise_error(f"Expected a value behind BETWEEN, DuckDB has no {word}")
+                self.raise_error(f"expected a value behind BETWEEN, DuckDB has no {word}")
         return super()._parse_between(this)
 
     def _negate_range(self, this: exp.Expr | None = None) -> exp.Expr | None:
@@ -235,10 +241,10 @@ class PlainParser(CallParser):
             return join
         count = None if self._match_text_seq("BY") else self._parse_primary()
         if count is not None and not self._match_text_seq("BY"):
-            self.raise_error("Expected BY behind NEAREST")
+            self.raise_error("expected BY behind NEAREST")
         metric = next((word for word in _METRICS if self._match_text_seq(word)), None)
         if metric is None:
-            self.raise_error("Expected DISTANCE or SIMILARITY behind BY")
+            self.raise_error("expected DISTANCE or SIMILARITY behind BY")
         join.set(
             "nearest",
             Nearest(this=self._parse_disjunction(), count=count, kind=kind, metric=metric),

@@ -20,7 +20,7 @@ _SECOND_WORDS: dict[str, tuple[str, ...]] = {
     "CHAR": ("VARYING",),
     "NCHAR": ("VARYING",),
     "BIT": ("VARYING",),
-    "NATIONAL": ("CHARACTER", "CHAR"),
+    "NATIONAL": ("CHARACTER", "CHAR", "CHARACTER VARYING", "CHAR VARYING"),
     "NATIONAL CHARACTER": ("VARYING",),
     "NATIONAL CHAR": ("VARYING",),
 }
@@ -63,7 +63,7 @@ class TypeParser(DuckDBParser):
         """Return the array whose opening bracket was read."""
         length = None if self._match(TokenType.R_BRACKET) else self._parse_disjunction()
         if length is not None and not self._match(TokenType.R_BRACKET):
-            self.raise_error("Expected ] behind the length of an array")
+            self.raise_error("expected ] behind the length of an array")
         return Type(
             this=exp.DType.ARRAY,
             expressions=[kind],
@@ -94,7 +94,7 @@ class TypeParser(DuckDBParser):
             self._advance()
         while self._match(TokenType.DOT):
             if not self._curr or not self._is_word(self._curr, frozenset()):
-                self.raise_error("Expected the name of a type")
+                self.raise_error("expected the name of a type")
             words.append(self._type_word(self._curr))
             self._advance()
         modifiers: list[exp.Expr] | None = None
@@ -165,7 +165,7 @@ class TypeParser(DuckDBParser):
         kind = self._parse_types()
         text = self._parse_primary()
         if kind is None or not (isinstance(text, exp.Literal) and text.is_string):
-            self.raise_error("Expected a text behind the name of a type")
+            self.raise_error("expected a text behind the name of a type")
         literal = self.expression(exp.Cast(this=text, to=kind))
         literal.meta["typed"] = True
         return literal
@@ -197,7 +197,10 @@ class TypeParser(DuckDBParser):
         elif following.text.upper() == "WITH" and token.text.upper() in ("TIME", "TIMESTAMP"):
             place = 4
         elif following.text.upper() in _SECOND_WORDS.get(token.text.upper(), ()):
-            place = 2
+            place, third = 2, self._tokens[self._index + 2 : self._index + 3]
+            words = f"{token.text} {following.text}".upper()
+            if third and third[0].text.upper() in _SECOND_WORDS.get(words, ()):
+                place = 3
         else:
             return False
         while self._type_at(place) == TokenType.L_BRACKET:

@@ -31,6 +31,8 @@ def run_printed(
     """
     context.check_cancel()
     try:
+        for name in printed.tables:
+            cursor.register(name, values.tables[name])
         return cursor.execute(printed.sql, values.of(printed.parameters))
     except duckdb.Error as error:
         raise translate(error, context) from error

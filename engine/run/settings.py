@@ -55,8 +55,8 @@ def changed_settings(
     if setting.name == "model" and changed.model != defaults.model:
         # By name only: a folder or hub id is for CREATE MODEL and connect().
         models.spec(changed.model, context)
-    most = defaults.max_statement_bytes
-    if context.user is not None and changed.max_statement_bytes > most:
+    most = getattr(defaults, setting.name)
+    if context.user is not None and setting.ceiling and getattr(changed, setting.name) > most:
         raise ProgrammingError(
             f"the user {context.user} may not raise memql.{setting.name} above {most:,}",
             position=position(context.text, node),

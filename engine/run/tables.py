@@ -52,9 +52,8 @@ def run_definition(definition: Definition, executor: Executor) -> int:
         try:
             if definition.schema != MAIN and definition.statements:
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(definition.schema)}")
-            for sql, parameters in definition.statements:
-                executor.context.check_cancel()
-                cursor.execute(sql, values.of(parameters))
+            for statement in definition.statements:
+                run_printed(statement, cursor, values, executor.context)
                 counted = cursor.fetchone() if cursor.description else None
                 if counted and isinstance(counted[0], int):
                     count = counted[0]

@@ -120,9 +120,7 @@ class _Stages:
         self._tree = parse(self._context.text)
 
     def _bind(self) -> None:
-        views = ViewCatalog(
-            self._cursor, self._context, parse, Tables(self._cursor, self._context)
-        )
+        views = ViewCatalog(self._cursor, self._context, parse, Tables(self._cursor, self._context))
         binder = QueryBinder(self._context, views, self._values)
         self._plan: Plan = binder.bind(self._tree)  # type: ignore[arg-type]
 

@@ -329,7 +329,11 @@ def test_other_errors_of_the_grammar(monkeypatch: pytest.MonkeyPatch) -> None:
             "the statement has 70,009 bytes; at most 65,536",
         ),
         ("SELECT 1" + "::INT" * 300, "54001", "syntax error: the statement is nested too deeply"),
-        ("SELECT " + "CAST(" * 55 + "1" + " AS INT)" * 55, "54001", "syntax error: the statement is nested too deeply"),
+        (
+            "SELECT " + "CAST(" * 55 + "1" + " AS INT)" * 55,
+            "54001",
+            "syntax error: the statement is nested too deeply",
+        ),
     ],
     ids=["nul", "surrogate", "words", "bytes", "levels", "brackets"],
 )

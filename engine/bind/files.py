@@ -1,0 +1,296 @@
+"""The binder of files: ``read_parquet('f')`` in FROM, and COPY, where the door is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from memql.engine.bind.parameters import Values
+from memql.engine.bind.shape import MEMORIES
+from memql.engine.context import StatementContext
+from memql.engine.files import FORMATS, READERS, Door, format_of
+from memql.engine.names import fold, position, unknown
+from memql.engine.printing import FILE_TABLE, print_sql
+from memql.engine.tables import Tables
+from memql.errors import DataError, NotSupportedError, ProgrammingError
+from memql.storage.schema import MEMORY_COLUMNS
+
+_LITERALS = (
+    exp.Array,
+    exp.Boolean,
+    exp.Identifier,
+    exp.Literal,
+    exp.Neg,
+    exp.Null,
+    exp.PropertyEQ,
+    exp.Struct,
+    exp.Tuple,
+    exp.Var,
+)
+
+
+def reads_file(table: exp.Table) -> bool:
+    """Tell whether a table in FROM is the rows of a file."""
+    return _function(table) in READERS
+
+
+def read_file(table: exp.Table, values: Values, context: StatementContext) -> None:
+    """Read a file and put, in place, the table of its rows where the call stood.
+
+    Args:
+        values: the statement's; the rows become one of them.
+
+    Raises:
+        NotSupportedError: the connection was opened without folders.
+        ProgrammingError: the file is outside of them, or an option is unknown.
+        OperationalError: the file cannot be read.
+    """
+    name = _function(table)
+    rows = values.tables.get(str(table.meta.get("rows")))
+    if rows is None:
+        door = _door(f"the table function {name}", table, context)
+        paths, options = _arguments(table.this, values, context)
+        with _placed(table, context):
+            rows = door.read(name, paths, options)
+    values.hold_for_now()  # the file may be another one the next time
+    number = len([one for one in values.tables if one.startswith(FILE_TABLE)])
+    values.tables[f"{FILE_TABLE}{number}"] = rows
+    if not table.alias:
+        alias = table.args.get("alias") or exp.TableAlias()
+        alias.set("this", exp.to_identifier(name, quoted=True))
+        table.set("alias", alias)
+    table.set("this", exp.to_identifier(f"{FILE_TABLE}{number}", quoted=True))
+
+
+@dataclass(frozen=True)
+class CopyOut:
+    """COPY ... TO: the rows of a query, written to a file.
+
+    Args:
+        options: printed literals by name.
+    """
+
+    query: exp.Query
+    path: str
+    format: str
+    options: Mapping[str, str]
+
+
+def bind_copy(
+    tree: exp.Copy, tables: Tables, values: Values, context: StatementContext
+) -> CopyOut | exp.Insert:
+    """Return what a COPY means: rows to write, or an INSERT of the rows of a file.
+
+    Raises:
+        NotSupportedError: the connection was opened without folders, or a form of COPY that
+            MemQL does not have.
+        ProgrammingError: an unknown table, column or option.
+    """
+    door = _door("COPY", tree, context)
+    files = tree.args.get("files") or []
+    if len(files) != 1:
+        raise _refused("COPY with several files", tree, context)
+    path = _path(files[0], values, context)
+    options = _copy_options(tree, context)
+    kind = options.pop("format", "").strip("'").lower() or format_of(path)
+    if kind not in FORMATS:
+        raise NotSupportedError(
+            f"COPY knows no format {kind}",
+            hint="possible are " + ", ".join(FORMATS),
+            position=position(context.text, tree),
+            statement=context.text,
+        )
+    source = tree.this
+    named = source.expressions if isinstance(source, exp.Schema) else []
+    table = source.this if isinstance(source, exp.Schema) else source
+    if not tree.args.get("kind"):
+        if isinstance(table, exp.Subquery):
+            return CopyOut(table.this, path, kind, options)
+        if not isinstance(table, exp.Table):
+            raise _refused("COPY of anything but a table or (a query)", tree, context)
+        columns = [exp.column(node.name, quoted=True) for node in named] or [exp.Star()]
+        return CopyOut(exp.Select(expressions=columns).from_(table.copy()), path, kind, options)
+    if not isinstance(table, exp.Table):
+        raise _refused("COPY into anything but a table", tree, context)
+    return _copy_in(table, [node.name for node in named], path, kind, options, tables, values, door)
+
+
+def _copy_in(
+    table: exp.Table,
+    named: list[str],
+    path: str,
+    kind: str,
+    options: dict[str, str],
+    tables: Tables,
+    values: Values,
+    door: Door,
+) -> exp.Insert:
+    context = tables.context
+    if kind == "csv":
+        # As text: the columns that it goes to know their types, a guess would lose 007.
+        options = {**options, "all_varchar": "true"}
+    rows = door.read(f"read_{kind}", [path], options)
+    found = rows.column_names
+    of_memories = fold(table.name) == MEMORIES and not table.db
+    if of_memories:
+        targets, columns = _memory_columns(rows, named, path, context, table)
+    else:
+        ordinary = tables.find(table.name, table.db)
+        known = list(ordinary.columns) if ordinary is not None else list(found)
+        targets = named or known
+        columns = list(found)
+        if len(targets) != len(columns):
+            raise ProgrammingError(
+                f"the file {path} has {len(columns)} columns, the table takes {len(targets)}",
+                hint="name the columns: COPY t (a, b) FROM ...",
+                position=position(context.text, table),
+                statement=context.text,
+                code="42601",
+            )
+    key = f"copied {len(values.tables)}"
+    values.tables[key] = rows
+    scan = exp.Table(this=exp.Anonymous(this=f"read_{kind}", expressions=[]))
+    scan.meta["rows"] = key
+    shown: list[exp.Expr] = [
+        exp.column(name, table=f"read_{kind}", quoted=True) for name in columns
+    ]
+    query = exp.Select(expressions=shown, from_=exp.From(this=scan))
+    names = [exp.to_identifier(name, quoted=True) for name in targets]
+    return exp.Insert(this=exp.Schema(this=table.copy(), expressions=names), expression=query)
+
+
+def _memory_columns(
+    rows: object, named: list[str], path: str, context: StatementContext, table: exp.Table
+) -> tuple[list[str], list[str]]:
+    """Return (columns of memories, columns of the file) that go together by name.
+
+    What MemQL computes is left out; rows that are not active are none that a query could give.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    assert isinstance(rows, pa.Table)
+    known = {name: name for name, _ in MEMORY_COLUMNS}
+    targets, columns = [], []
+    for number, name in enumerate(rows.column_names):
+        target = fold(named[number] if number < len(named) else name)
+        if target not in known:
+            raise unknown("column", name, known, context, table)
+        if target == "state":
+            states = set(pc.unique(rows.column(number)).to_pylist()) - {None, "active"}
+            if states:
+                raise DataError(
+                    f"the file {path} has memories that are {', '.join(sorted(map(str, states)))}: "
+                    "COPY takes active ones only",
+                    hint="COPY (SELECT * FROM memories) TO writes active ones",
+                    code="22023",
+                )
+        if target not in ("state", "updated_at", "version"):
+            targets.append(target)
+            columns.append(name)
+    return targets, columns
+
+
+def _copy_options(tree: exp.Copy, context: StatementContext) -> dict[str, str]:
+    credentials = tree.args.get("credentials")
+    if credentials is not None and any(credentials.args.values()):
+        raise _refused("COPY with credentials", tree, context)
+    options: dict[str, str] = {}
+    for one in tree.args.get("params") or ():
+        name = one.this.name.lower()
+        value = one.args.get("expression")
+        if name in options:
+            raise ProgrammingError(
+                f"the option {name} is given twice",
+                position=position(context.text, one),
+                statement=context.text,
+                code="42601",
+            )
+        options[name] = "true" if value is None else _printed(value, context)
+    return options
+
+
+def _arguments(
+    call: exp.Expr, values: Values, context: StatementContext
+) -> tuple[list[str], dict[str, str]]:
+    """Return (paths, printed options) of a call that reads files."""
+    paths: list[str] = []
+    options: dict[str, str] = {}
+    for number, argument in enumerate(call.expressions):
+        if isinstance(argument, exp.EQ | exp.PropertyEQ | exp.Kwarg):
+            options[argument.this.name.lower()] = _printed(argument.expression, context)
+        elif number == 0:
+            listed = argument.expressions if isinstance(argument, exp.Array) else [argument]
+            paths = [_path(node, values, context) for node in listed]
+        else:
+            raise _refused("a second argument without a name", argument, context)
+    if not paths:
+        raise _refused(f"{call.name} without the name of a file", call, context)
+    return paths, options
+
+
+def _path(node: exp.Expr, values: Values, context: StatementContext) -> str:
+    value = values[node.name] if isinstance(node, exp.Placeholder) else None
+    if isinstance(node, exp.Literal) and node.is_string:
+        value = node.name
+    if not isinstance(value, str):
+        raise ProgrammingError(
+            "the name of a file is a text or a parameter",
+            position=position(context.text, node),
+            statement=context.text,
+            code="42601",
+        )
+    return value
+
+
+def _printed(node: exp.Expr, context: StatementContext) -> str:
+    """Return a literal as SQL; nothing in it may be looked up or computed."""
+    for one in node.walk():
+        word = isinstance(one, exp.Column) and not one.table and one is node
+        odd = isinstance(one, exp.Var | exp.Identifier) and not one.name.replace("_", "").isalnum()
+        if odd or not (word or isinstance(one, _LITERALS)):
+            raise _refused("an option of a file that is no literal", node, context)
+    if isinstance(node, exp.Column | exp.Var | exp.Identifier):
+        return "'" + node.name + "'"
+    return print_sql(node)
+
+
+class _placed:
+    """Gives errors of the door their place in the statement."""
+
+    def __init__(self, node: exp.Expr, context: StatementContext) -> None:
+        self._node, self._context = node, context
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ProgrammingError | NotSupportedError) and error.position is None:
+            error.position = position(self._context.text, self._node)
+            error.statement = self._context.text
+
+
+def _door(what: str, node: exp.Expr, context: StatementContext) -> Door:
+    if context.door is None:
+        raise NotSupportedError(
+            f"{what} is not possible: this connection reads and writes no files",
+            hint="the administrator opens one that may: connect(..., allowed_folders=['/data'])",
+            position=position(context.text, node),
+            statement=context.text,
+        )
+    return context.door
+
+
+def _refused(what: str, node: exp.Expr, context: StatementContext) -> NotSupportedError:
+    return NotSupportedError(
+        f"{what} is not possible", position=position(context.text, node), statement=context.text
+    )
+
+
+def _function(table: exp.Table) -> str:
+    function = table.this
+    if isinstance(function, exp.Anonymous):
+        return function.name.lower()
+    return function.sql_name().lower() if isinstance(function, exp.Func) else ""

@@ -1,0 +1,30 @@
+"""The tables of the schema memql that are there, and what makes their rows."""
+
+from __future__ import annotations
+
+from memql.engine.catalog import CatalogTable
+from memql.engine.models import MODEL_COLUMNS, Models, summary
+from memql.engine.run.settings import SETTINGS
+from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
+from memql.engine.settings import SETTING_COLUMNS, Settings, setting_rows
+from memql.engine.views import TABLE_COLUMNS
+
+
+def catalog_tables(
+    views: ViewRunner, models: Models, defaults: Settings
+) -> dict[str, CatalogTable]:
+    """Return the tables by name, for the user of one statement.
+
+    Args:
+        views: of the statement.
+        defaults: the settings that a connection begins with.
+    """
+    settings = views.executor.context.settings
+    return {
+        "models": CatalogTable(MODEL_COLUMNS, lambda: summary(models.entries())),
+        "settings": CatalogTable(
+            SETTING_COLUMNS, lambda: setting_rows(settings, defaults, SETTINGS)
+        ),
+        "tables": CatalogTable(TABLE_COLUMNS, views.views.relations),
+        "views": CatalogTable(VIEW_COLUMNS, views.summary),
+    }
