@@ -162,7 +162,7 @@ class Door:
             finally:
                 if os.path.exists(draft):
                     os.unlink(draft)
-        return table.num_rows
+        return int(table.num_rows)
 
     def _found(self, path: str) -> list[str]:
         """Return the files that a path with ``*`` and ``?`` stands for."""

@@ -19,7 +19,7 @@ RANK_COLUMN = "_memql_rank"
 VISIBLE_TABLE = "_memql_visible"
 ANSWERS_TABLE = "_memql_answers"
 RANKED_TABLE = "_memql_ranked"
-CUT_TABLE = "_memql_cut"
+PART_TABLE = "_memql_part"
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,17 @@ class Relation:
         query: the tree, in DuckDB's dialect.
         policy: what of memories the query may see, in words; None if it reaches none.
         unproven: why the rows cannot be traced to memories, or None where they can
-            (then the last column, or the rows of each generate, carry the lineage).
-        cuts: what runs before it, in this order: the parts of the query that have a LIMIT in
-            tokens, whose rows ``query`` reads as tables.
+            or nobody asks.
+        parts: what runs before it, in this order: the parts of the query that DuckDB cannot run,
+            whose rows ``query``, and parts behind them, read as tables.
+        traced: whether the rows, or those of each generate, carry their lineage.
     """
 
     query: exp.Query
     policy: str | None = None
     unproven: str | None = None
-    cuts: tuple[Cut, ...] = ()
+    parts: tuple[Part, ...] = ()
+    traced: bool = False
 
     @cached_property
     def printed(self) -> Printed:
@@ -61,6 +63,22 @@ class Cut:
     input: Relation
     tokens: exp.Expr
     model: str | None
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A part of a query with a generate: its rows are those of a query of its own.
+
+    Args:
+        table: the name by which the rows are read.
+        input: the part, with the finish that gives its rows.
+    """
+
+    table: str
+    input: Finish
+
+
+Part = Cut | Generated
 
 
 @dataclass(frozen=True)
@@ -162,5 +180,38 @@ class Finish:
                     query.append("expressions", exp.alias_(number, f"_memql_n{output}"))
         return print_query(query)
 
+    @cached_property
+    def rows(self) -> Printed:
+        """The query as DuckDB reads it."""
+        return print_query(self.query)
+
 
 Plan = Select | Materialize | Finish
+
+
+def relation_of(plan: Plan) -> Relation:
+    """Return what DuckDB runs for a plan."""
+    return plan.input.input if isinstance(plan, Finish) else plan.input
+
+
+def with_relation(plan: Plan, relation: Relation) -> Plan:
+    """Return a plan over another relation."""
+    if isinstance(plan, Finish):
+        return replace(plan, input=replace(plan.input, input=relation))
+    return replace(plan, input=relation)
+
+
+def print_all(relation: Relation) -> None:
+    """Print a relation and the parts before it, which fails where one has no SQL.
+
+    Raises:
+        ProgrammingError: a function has arguments that do not fit.
+        InternalError: what was printed reads more than the tree does.
+    """
+    for part in relation.parts:
+        if isinstance(part, Cut):
+            print_all(part.input)
+        else:
+            print_all(part.input.input.groups)
+            print_query(part.input.query)
+    print_query(relation.query)

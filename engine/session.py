@@ -27,7 +27,7 @@ from memql.engine.optimize import RULES, Optimized, optimize
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
 from memql.engine.run.catalog import catalog_tables
-from memql.engine.run.change import ChangeRunner
+from memql.engine.run.change import run_change
 from memql.engine.run.copy import copy_out
 from memql.engine.run.definitions import Definer
 from memql.engine.run.describe import describe, described_query
@@ -35,7 +35,6 @@ from memql.engine.run.executor import Executor, Materialized
 from memql.engine.run.explain import explain
 from memql.engine.run.relation import translate
 from memql.engine.run.settings import changed_settings, setting_of
-from memql.engine.run.tables import run_table_change
 from memql.engine.run.views import ViewRunner
 from memql.engine.segments import Segments
 from memql.engine.settings import Settings
@@ -246,16 +245,13 @@ class Session:
 
     def _change(self, plan: ChangePlan, context: StatementContext, values: Values) -> Result:
         own = not self._transaction.active
-        of_table = isinstance(plan, TableChange)
         if own:
             # Only commits that wrote memories are numbered.
-            self._transaction.begin(explicit=False, write=not of_table)
+            numbered = not isinstance(plan, TableChange)
+            self._transaction.begin(explicit=False, write=numbered)
         try:
             executor = self._executor(self._cursor, context, values)
-            if isinstance(plan, TableChange):
-                result = run_table_change(plan, executor)
-            else:
-                result = ChangeRunner(executor, self._transaction).run(plan)
+            result = run_change(plan, executor, self._transaction)
         except BaseException:
             if own:
                 self._transaction.rollback()

@@ -41,7 +41,8 @@ class Generate(exp.Expression, exp.AggFunc):
     """``generate(question [, expr] [, option := value] [ORDER BY ...] [LIMIT ...])``.
 
     An aggregate; its FILTER is sqlglot's ``exp.Filter`` around it. ``limit`` is an ``exp.Limit``
-    or a :class:`TokenLimit`.
+    or a :class:`TokenLimit`. ``lineage`` is not part of the text: the binder puts the lineage of
+    a row there.
     """
 
     arg_types: ClassVar[dict[str, bool]] = {
@@ -50,6 +51,7 @@ class Generate(exp.Expression, exp.AggFunc):
         "options": False,
         "order": False,
         "limit": False,
+        "lineage": False,
     }
     _sql_names: ClassVar[list[str]] = ["GENERATE"]
 

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from transformers import DynamicCache
 
     from memql.engine.model.prefix import Prefix
-    from memql.engine.run.executor import Answered, Materialized
+    from memql.engine.run.executor import Materialized
+    from memql.engine.run.trace import Answered
 
     # Loads an activation into a fresh prefix with room for so many tokens.
     Load = Callable[[int], Prefix]
@@ -135,7 +136,7 @@ class Activation:
 
 def value_of(found: Any, load: Callable[[Materialized, int], Prefix]) -> Any:
     """Return the connector's value for one of the engine's."""
-    from memql.engine.run.executor import Answered
+    from memql.engine.run.trace import Answered
 
     if found is None:
         return None

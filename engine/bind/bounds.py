@@ -37,6 +37,14 @@ _MATRIX, _MATRIX_BYTES = "damerau_levenshtein", 64 * 2**20
 # A literal of this length makes a result longer by a factor that needs no limit.
 _SHORT_CHARACTERS = 100
 
+# An argument of at most so many nodes may be written twice.
+_FEW_PARTS = 20
+
+# Another value at each call.
+_CHANGING = frozenset(
+    {"currval", "error", "gen_random_uuid", "nextval", "random", "uuid", "uuidv4", "uuidv7"}
+)
+
 Arguments = Sequence[exp.Expr]
 
 
@@ -200,10 +208,21 @@ def _literals(call: exp.Anonymous) -> list[str] | None:
 
 
 def _is_simple(node: exp.Expr) -> bool:
+    """Tell whether an argument may be computed twice: it costs next to nothing and is the same."""
+    parts = list(node.walk())
+    if len(parts) <= _FEW_PARTS and not any(map(_is_more, parts)):
+        return True  # DuckDB computes it once; the default of a column takes no lambda
     if isinstance(node, exp.Cast | exp.Neg | exp.Paren):
         return _is_simple(node.this)
     simple = exp.Column | exp.Identifier | exp.Literal | exp.Placeholder | exp.Null | exp.Boolean
     return isinstance(node, simple) and not isinstance(node.this, exp.Star)
+
+
+def _is_more(node: exp.Expr) -> bool:
+    """Tell whether a part of an expression reads a row or is another one each time."""
+    if isinstance(node, exp.Anonymous):
+        return isinstance(node, exp.AggFunc) or node.name.lower() in _CHANGING
+    return isinstance(node, exp.Column | exp.Dot | exp.Query | exp.Lambda | exp.Star | exp.AggFunc)
 
 
 def _parsed(sql: str) -> exp.Expr:

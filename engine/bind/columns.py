@@ -10,8 +10,10 @@ from sqlglot.optimizer.scope import Scope, traverse_scope
 from memql.engine.bind.shape import MEMORIES, alias_of, cte_of, select_sources
 from memql.engine.bind.sources import MAX_EXPANDED_NODES, MEMORY_NAMES, Views
 from memql.engine.context import StatementContext
+from memql.engine.functions import VALUE_WORDS, classified
 from memql.engine.names import fold, position, unknown
-from memql.errors import ProgrammingError
+from memql.engine.plan import VISIBLE_TABLE
+from memql.errors import NotSupportedError, ProgrammingError
 
 # The columns of queries by the id() of their tree.
 Seen = dict[int, list[str] | None]
@@ -35,14 +37,30 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
             own = _columns_of_sources(scope.expression, views, seen)
             _check_aliases(scope.expression, own, context)
         for column in scope.columns:
-            if names is None or column.find_ancestor(exp.Query) is not scope.expression:
+            if column.find_ancestor(exp.Query) is not scope.expression:
                 continue  # a subquery's own column is checked in the subquery's own scope
+            if names is None:
+                _check_word(column, context)
+                continue
             if isinstance(column.this, exp.Star) or _is_comprehension_variable(column):
                 continue
             if column.table:
                 _check_qualified(column, scope, names, context, views)
             elif fold(column.name) not in names and fold(column.name) not in _tables(scope):
                 raise unknown("column", column.name, names, context, column)
+
+
+def _check_word(column: exp.Column, context: StatementContext) -> None:
+    """Refuse a name that DuckDB would take for a call, if no table has such a column."""
+    called = classified(VALUE_WORDS.get(fold(column.name), ""))
+    if column.table or called is None or called.refused is None:
+        return
+    raise NotSupportedError(
+        f"{column.name} is not possible in a query: {called.refused}",
+        hint=f"a column of this name is written with its table: t.{column.name}",
+        position=position(context.text, column),
+        statement=context.text,
+    )
 
 
 def output_columns(query: exp.Expr, views: Views, seen: Seen | None = None) -> list[str] | None:
@@ -107,15 +125,16 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
             if columns:
                 return [column.name for column in columns]
             return output_columns(cte.this, views, seen)
-        if name == MEMORIES:
+        if name == MEMORIES or source.name == VISIBLE_TABLE:
             return list(MEMORY_NAMES)
         found = views.tables.find(source.name)
         if found is not None:
             return list(found.columns)
         view = views.find(source.name)
         return output_columns(view.query, views, seen) if view is not None else None
-    if isinstance(source, exp.Table) and isinstance(source.this, exp.GenerateSeries):
-        return ["range" if source.this.args.get("is_end_exclusive") else "generate_series"]
+    if isinstance(source, exp.Table) and isinstance(source.this, exp.Anonymous):
+        name = fold(source.this.name)
+        return [name] if name in ("range", "generate_series") else None
     if isinstance(source, exp.Unnest):
         return ["unnest"]
     return None

@@ -118,7 +118,7 @@ class _Definer:
         if not isinstance(query, exp.Query):
             raise self._refused(query, "CREATE TABLE AS without a query", code="42601")
         plan = self.binder.bind(query)
-        if isinstance(plan, Select) and not plan.input.cuts:
+        if isinstance(plan, Select) and not plan.input.parts:
             return plan.input.printed, None
         return Printed(f"SELECT * FROM {quote(ROWS_TABLE)}", ()), plan
 
@@ -347,7 +347,7 @@ class _Definer:
             )
         query = self.binder.bind_expression(node)
         print_query(query)
-        return print_sql(query.expressions[0])
+        return print_sql(query.expressions[0].unalias())
 
     def _type(self, kind: exp.Expr) -> str:
         if not isinstance(kind, exp.DataType):

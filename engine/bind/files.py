@@ -110,8 +110,10 @@ def bind_copy(
             return CopyOut(table.this, path, kind, options)
         if not isinstance(table, exp.Table):
             raise _refused("COPY of anything but a table or (a query)", tree, context)
-        columns = [exp.column(node.name, quoted=True) for node in named] or [exp.Star()]
-        return CopyOut(exp.Select(expressions=columns).from_(table.copy()), path, kind, options)
+        shown: list[exp.Expr] = [exp.column(node.name, quoted=True) for node in named]
+        return CopyOut(
+            exp.Select(expressions=shown or [exp.Star()]).from_(table.copy()), path, kind, options
+        )
     if not isinstance(table, exp.Table):
         raise _refused("COPY into anything but a table", tree, context)
     return _copy_in(table, [node.name for node in named], path, kind, options, tables, values, door)

@@ -154,9 +154,10 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
         elif isinstance(node, exp.Var | exp.DataType):
             _check_word(node, context)
         elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+            _check_method(node, context)
             methods.append(node)
     for method in reversed(methods):
-        _call_method(method, context)
+        _call_method(method)
     bound_calls(query, context)
 
 
@@ -164,22 +165,22 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
 _SCHEMAS = frozenset({"information_schema", "main", "memql", "pg_catalog", "system", "temp"})
 
 
-def _call_method(method: exp.Dot, context: StatementContext) -> None:
-    """Write, in place, ``x.f(y)`` as ``f(x, y)``: DuckDB could take ``x`` for a schema.
+def _check_method(method: exp.Dot, context: StatementContext) -> None:
+    target = method.this
+    if isinstance(target, exp.Identifier) and fold(target.name) in _SCHEMAS:
+        raise ProgrammingError(
+            f"unknown schema '{target.name}' of a function",
+            hint="functions are called by their bare name",
+            position=position(context.text, target),
+            statement=context.text,
+            code="3F000",
+        )
 
-    Raises:
-        ProgrammingError: ``x`` is the name of one.
-    """
+
+def _call_method(method: exp.Dot) -> None:
+    """Write, in place, ``x.f(y)`` as ``f(x, y)``: DuckDB could take ``x`` for a schema."""
     target = method.this
     if isinstance(target, exp.Identifier):
-        if fold(target.name) in _SCHEMAS:
-            raise ProgrammingError(
-                f"unknown schema '{target.name}' of a function",
-                hint="functions are called by their bare name",
-                position=position(context.text, target),
-                statement=context.text,
-                code="3F000",
-            )
         target = exp.Column(this=target)
     call = method.expression
     call.set("expressions", [target, *call.expressions])

@@ -2,21 +2,23 @@
 
 The relation gives one row for each group with the question and the rows of each call; the model
 answers; the finish is what uses the answers. Parts of projections, HAVING and ORDER BY that hold
-no generate are columns of the relation.
+no generate are columns of the relation; windows, which come after HAVING, are a part of the finish.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.columns import source_columns
-from memql.engine.bind.cuts import check_constant
+from memql.engine.bind.lift import Lifter
 from memql.engine.bind.options import generate_options
 from memql.engine.bind.parameters import Values
-from memql.engine.bind.shape import alias_of, select_sources
+from memql.engine.bind.parts import check_constant, direct_generates
+from memql.engine.bind.shape import alias_of, has_aggregate, select_sources
 from memql.engine.bind.sources import Views
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position
@@ -32,11 +34,12 @@ def has_generate(node: exp.Expr) -> bool:
 
 
 def check_places(query: exp.Query, context: StatementContext) -> None:
-    """Refuse a generate where it cannot be evaluated.
+    """Refuse a generate where no aggregate can stand, or no window.
 
     Raises:
-        NotSupportedError: in a subquery, a CTE, a part of a set operation, or OVER a window.
-        ProgrammingError: in WHERE or GROUP BY, inside another aggregate, or with DISTINCT.
+        NotSupportedError: OVER a window.
+        ProgrammingError: in FROM, WHERE or GROUP BY, in VALUES, behind a set operation, or inside
+            another aggregate.
     """
     for call in query.find_all(syntax.Generate):
         content = call.args.get("expression")
@@ -50,24 +53,9 @@ def check_places(query: exp.Query, context: StatementContext) -> None:
                 code="42803",
             )
         error: type[ProgrammingError] | type[NotSupportedError] = ProgrammingError
-        problem = None
-        node: exp.Expr = call
-        while problem is None and node.parent is not None and node is not query:
-            parent = node.parent
-            if isinstance(parent, exp.Query) and parent is not query:
-                error, problem = NotSupportedError, "inside a subquery is not possible yet"
-            elif isinstance(parent, exp.Window):
-                error, problem = NotSupportedError, "takes no OVER: it is an aggregate over a group"
-            elif isinstance(parent, (exp.Where, exp.Group, exp.Qualify, exp.Join, exp.Lateral)):
-                problem = "is an aggregate: use it in SELECT, HAVING or ORDER BY"
-            elif isinstance(parent, (exp.AggFunc, exp.Lambda)):
-                name = parent.name if isinstance(parent, exp.Anonymous) else parent.key
-                problem = f"cannot stand inside {name.upper()}"
-            elif isinstance(parent, exp.Anonymous) and fold(parent.name) == "generate":
-                problem = "cannot stand inside generate"
-            node = parent
-        if problem is None and not isinstance(query, exp.Select):
-            error, problem = NotSupportedError, "in a set operation is not possible yet"
+        problem = _problem_of(call)
+        if problem == _OVER:
+            error = NotSupportedError
         if problem is not None:
             raise error(
                 f"generate {problem}",
@@ -77,13 +65,51 @@ def check_places(query: exp.Query, context: StatementContext) -> None:
             )
 
 
+_OVER = "takes no OVER: it is an aggregate over a group"
+_NOT_THERE = (exp.Where, exp.Group, exp.From, exp.Join, exp.Lateral, exp.Values)
+
+
+def _problem_of(call: syntax.Generate) -> str | None:
+    """Return what is wrong with the place of a generate in its SELECT, None if nothing is."""
+    node: exp.Expr = call
+    while node.parent is not None and not isinstance(node, exp.Query):
+        parent = node.parent
+        if isinstance(parent, exp.Window) and node is parent.this and _is_call(node, call):
+            return _OVER
+        if isinstance(parent, _NOT_THERE) or (
+            isinstance(parent, exp.Query) and not isinstance(parent, exp.Select)
+        ):
+            return "is an aggregate: use it in SELECT, HAVING or ORDER BY"
+        if isinstance(parent, exp.Lambda):
+            return "cannot stand inside LAMBDA"
+        if isinstance(parent, exp.AggFunc) and not _is_windowed(parent):
+            name = parent.name if isinstance(parent, exp.Anonymous) else parent.key
+            return f"cannot stand inside {name.upper()}"
+        if isinstance(parent, exp.Anonymous) and fold(parent.name) == "generate":
+            return "cannot stand inside generate"
+        node = parent
+    return None
+
+
+def _is_call(node: exp.Expr, call: syntax.Generate) -> bool:
+    return node is call or (isinstance(node, exp.Filter) and node.this is call)
+
+
+def _is_windowed(function: exp.Expr) -> bool:
+    """Tell whether an aggregate is computed OVER a window, whose rows may hold answers."""
+    node = function
+    while isinstance(node.parent, exp.Filter | exp.IgnoreNulls | exp.RespectNulls):
+        node = node.parent
+    return isinstance(node.parent, exp.Window) and node.parent.this is node
+
+
 @dataclass
 class GenerateSplit:
     """Takes a SELECT with generate apart.
 
     Args:
-        select: the tree with its tables resolved; it becomes the relation, in place.
-        lineage: the lineage of one row of its sources, or None if it cannot be proven.
+        select: the tree with its tables resolved; it becomes the relation, in place. Its calls
+            carry the lineage of a row, if that is proven.
         context: the statement.
         values: the statement's parameters, for options.
         content: the expression of a generate that names none.
@@ -92,27 +118,29 @@ class GenerateSplit:
     """
 
     select: exp.Select
-    lineage: exp.Expr | None
     context: StatementContext
     values: Values
     content: exp.Expr | None
     rank: exp.Expr | None
     columns: frozenset[str]
     calls: list[GenerateCall] = field(default_factory=list, init=False)
-    _columns: dict[str, str] = field(default_factory=dict, init=False)
-    _projections: list[exp.Expr] = field(default_factory=list, init=False)
+    _lifter: Lifter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lifter = Lifter(self._call)
 
     def split(self) -> tuple[exp.Select, exp.Select, tuple[str | None, ...]]:
         """Return (relation, finish, answer column of each output column or None)."""
-        select = self.select
+        select, lift = self.select, self._lifter.lift
         self._check_shape()
         self._replace_aliases()
+        self._name_groups()
         outputs: list[exp.Expr] = []
         answer_columns: list[str | None] = []
         for projection in select.expressions:
             inner = projection.unalias()
             name = projection.alias or self._default_name(inner)
-            lifted = self._lift(inner)
+            lifted = lift(inner)
             is_answer = isinstance(inner, syntax.Generate) or (
                 isinstance(inner, exp.Filter) and isinstance(inner.this, syntax.Generate)
             )
@@ -123,54 +151,33 @@ class GenerateSplit:
             from_=exp.From(this=exp.Table(this=exp.to_identifier(ANSWERS_TABLE, quoted=True))),
         )
         if distinct := select.args.get("distinct"):
-            finish.set("distinct", distinct.copy())
+            finish.set("distinct", self._lifter.lift_inside(distinct))
         if having := select.args.get("having"):
-            finish.set("where", exp.Where(this=self._lift(having.this)))
-        if order := select.args.get("order"):
-            keys = []
-            for key in order.expressions:
-                key = key.copy()
-                key.set("this", self._lift(key.this))
-                keys.append(key)
-            finish.set("order", exp.Order(expressions=keys))
+            finish.set("where", exp.Where(this=lift(having.this)))
+        for key in ("qualify", "order"):
+            if clause := select.args.get(key):
+                finish.set(key, self._lifter.lift_inside(clause))
+        if windows := select.args.get("windows"):
+            finish.set("windows", [self._lifter.lift_inside(one) for one in windows])
         for key in ("limit", "offset"):
             if clause := select.args.get(key):
                 finish.set(key, clause.copy())
-        for key in ("distinct", "having", "order", "limit", "offset"):
+        for key in ("distinct", "having", "qualify", "windows", "order", "limit", "offset"):
             select.set(key, None)
-        select.set("expressions", self._projections)
+        select.set("expressions", self._lifter.projections)
         return select, finish, tuple(answer_columns)
 
     def _check_shape(self) -> None:
         select = self.select
-        if any(p.unalias().is_star for p in select.expressions):
+        many = next((one for one in select.expressions if _is_many(one)), None)
+        if many is not None:
             raise ProgrammingError(
                 "generate is an aggregate: * cannot stand beside it",
                 hint="name the columns and GROUP BY them",
-                position=position(
-                    self.context.text, next(p for p in select.expressions if p.unalias().is_star)
-                ),
+                position=position(self.context.text, many),
                 statement=self.context.text,
                 code="42803",
             )
-        if select.args.get("qualify"):
-            raise NotSupportedError(
-                "generate and QUALIFY in one query are not possible",
-                hint="put the QUALIFY into a subquery in FROM",
-                position=position(self.context.text, select.args["qualify"]),
-                statement=self.context.text,
-            )
-        having = select.args.get("having")
-        if having is not None and has_generate(having):
-            # Windows come after HAVING, which needs the answers; they run with the relation.
-            outputs = (*select.expressions, select.args.get("order"))
-            if any(node is not None and node.find(exp.Window) for node in outputs):
-                raise NotSupportedError(
-                    "a window function beside HAVING on generate is not possible",
-                    hint="put the generate and its HAVING into a subquery in FROM",
-                    position=position(self.context.text, having),
-                    statement=self.context.text,
-                )
         limit = select.args.get("limit")
         if isinstance(limit, syntax.TokenLimit) and select.args.get("group") is not None:
             raise ProgrammingError(
@@ -200,13 +207,12 @@ class GenerateSplit:
             self._put_expressions(projection, by_alias, columns_first=True)
             if projection.alias:
                 by_alias[fold(projection.alias)] = projection.unalias()
-        for key in ("group", "having", "order"):
+        for key in ("group", "having", "qualify", "distinct", "order"):
             clause = select.args.get(key)
             if clause is None:
                 continue
-            if key != "having":
-                for item in clause.expressions:
-                    literal = item.this if isinstance(item, exp.Ordered) else item
+            if key in ("group", "order"):
+                for literal in list(_keys(clause)):
                     if isinstance(literal, exp.Literal) and literal.is_int:
                         number = int(literal.name)
                         if not 1 <= number <= len(select.expressions):
@@ -230,6 +236,20 @@ class GenerateSplit:
                 code="42803",
             )
 
+    def _name_groups(self) -> None:
+        """Name what GROUP BY ALL means: the relation has other columns than the SELECT."""
+        group = self.select.args.get("group")
+        if group is None or not group.args.get("all"):
+            return
+        keys = [projection.unalias() for projection in self.select.expressions]
+        keys = [
+            key.copy()
+            for key in keys
+            if key.find(exp.Column) and not has_aggregate(key) and not key.find(exp.Window)
+        ]
+        # Over constants alone it is one group, even of no row.
+        self.select.set("group", exp.Group(expressions=keys) if keys else None)
+
     def _put_expressions(
         self, tree: exp.Expr, by_alias: dict[str, exp.Expr], *, columns_first: bool
     ) -> None:
@@ -246,37 +266,6 @@ class GenerateSplit:
         if isinstance(expression, exp.Column):
             return expression.name
         return expression.sql(dialect="duckdb", comments=False)
-
-    def _lift(self, node: exp.Expr) -> exp.Expr:
-        """Return ``node`` over the answers: maximal parts without generate become columns."""
-        if isinstance(node, exp.Filter) and isinstance(node.this, syntax.Generate):
-            return self._call(node.this, node.expression)
-        if isinstance(node, syntax.Generate):
-            return self._call(node, None)
-        if not has_generate(node):
-            if not node.find(exp.Column, exp.AggFunc, exp.Func, exp.Query):
-                return node.copy()
-            return self._column(node)
-        if isinstance(node, exp.In | exp.Any | exp.All) and node.find(exp.Query):
-            raise NotSupportedError(
-                "generate beside a subquery is not possible yet",
-                position=position(self.context.text, node),
-                statement=self.context.text,
-            )
-        copy = node.copy()
-        for key, value in node.args.items():
-            if isinstance(value, exp.Expr):
-                copy.set(key, self._lift(value))
-            elif isinstance(value, list):
-                copy.set(key, [self._lift(v) if isinstance(v, exp.Expr) else v for v in value])
-        return copy
-
-    def _column(self, node: exp.Expr) -> exp.Expr:
-        sql = node.sql(dialect="duckdb", comments=False)
-        if sql not in self._columns:
-            self._columns[sql] = f"_memql_c{len(self._columns)}"
-            self._projections.append(exp.alias_(node.copy(), self._columns[sql], quoted=True))
-        return exp.column(self._columns[sql], quoted=True)
 
     def _call(self, call: syntax.Generate, where: exp.Where | None) -> exp.Expr:
         column = f"_memql_a{len(self.calls)}"
@@ -295,9 +284,10 @@ class GenerateSplit:
             order = exp.Order(expressions=[exp.Ordered(this=self.rank.copy())])
         text = exp.Cast(this=content.copy(), to=exp.DataType.build("text"))
         fields: list[exp.Expr] = [exp.PropertyEQ(this=exp.to_identifier("text"), expression=text)]
-        if self.lineage is not None:
+        lineage = call.args.get("lineage")
+        if lineage is not None:
             fields.append(
-                exp.PropertyEQ(this=exp.to_identifier("lineage"), expression=self.lineage.copy())
+                exp.PropertyEQ(this=exp.to_identifier("lineage"), expression=lineage.copy())
             )
         pack: exp.Expr = exp.Struct(expressions=fields)
         if order is not None:
@@ -345,6 +335,30 @@ class GenerateSplit:
         return limit.expression.copy(), None
 
 
+def _keys(clause: exp.Expr) -> Iterator[exp.Expr]:
+    """Yield the keys of GROUP BY or ORDER BY, those of grouping sets one by one."""
+    for key in clause.expressions:
+        if isinstance(key, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
+            yield from _keys(key)
+        else:
+            yield key.this if isinstance(key, exp.Ordered | exp.Paren) else key
+
+
+def _is_many(projection: exp.Expr) -> bool:
+    """Tell whether a projection can be more than one column."""
+    inner = projection.unalias()
+    return bool(inner.is_star) or inner.find(exp.Columns) is not None
+
+
+def columns_in_scope(select: exp.Select, views: Views) -> frozenset[str]:
+    """Return the folded names of the columns of a SELECT's sources, as far as they are known."""
+    return frozenset(
+        fold(name)
+        for source in select_sources(select)
+        for name in source_columns(source, views) or ()
+    )
+
+
 def default_content(select: exp.Select, views: Views, context: StatementContext) -> exp.Expr:
     """Return the one column ``content`` in scope, what a generate reads if it names nothing.
 
@@ -362,7 +376,7 @@ def default_content(select: exp.Select, views: Views, context: StatementContext)
             candidates.append(alias_of(source))
     if len(candidates) == 1:
         return exp.column("content", table=candidates[0], quoted=True)
-    call = select.find(syntax.Generate)
+    call = next(one for one in direct_generates(select) if one.args.get("expression") is None)
     if candidates:
         names = " or ".join(f"{table}.content" for table in candidates)
         raise ProgrammingError(

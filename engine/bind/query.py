@@ -9,25 +9,26 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.columns import check_columns, source_columns
-from memql.engine.bind.cuts import take_cuts
 from memql.engine.bind.generate import (
     GenerateSplit,
     check_places,
+    columns_in_scope,
     default_content,
     has_generate,
 )
-from memql.engine.bind.lineage import (
-    Untraceable,
-    order_of_source,
-    row_lineage,
-    trace_query,
-)
+from memql.engine.bind.lineage import Tracer
 from memql.engine.bind.options import check_materialize_options
+from memql.engine.bind.order import inherit_order, order_of_source
 from memql.engine.bind.parameters import Values
+from memql.engine.bind.parts import (
+    PartTaker,
+    check_constant,
+    direct_generates,
+    without_limit,
+)
 from memql.engine.bind.shape import (
     MEMORIES,
     alias_of,
-    has_aggregate,
     is_memories,
     name_subqueries,
     rename_ctes,
@@ -41,14 +42,17 @@ from memql.engine.bind.sources import (
     add_policy,
     check_names,
 )
+from memql.engine.bind.untraceable import Untraceable
 from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
 from memql.engine.names import fold
 from memql.engine.plan import (
-    RANK_COLUMN,
     Answer,
+    Cut,
     Finish,
+    Generated,
     Materialize,
+    Part,
     Plan,
     Relation,
     Select,
@@ -86,34 +90,28 @@ class QueryBinder:
         check_columns(query, self.context, self.views)
         check_places(query, self.context)
         if has_generate(query):
-            return self._bind_generate(query, self._target(tree, query))
+            clause = self._target(tree) if isinstance(tree, syntax.Materialize) else None
+            return self._bind_generate(query, clause)
         if isinstance(tree, syntax.Materialize):
-            return self._bind_materialize(query, self._target(tree, query))
-        return self._bind_select(query)
+            return self._bind_materialize(query, self._target(tree))
+        return Select(self._parted(self._resolved(query)))
 
     def bind_relation(self, query: exp.Query) -> Relation:
-        """Return a plain query with its names resolved and its policy added."""
-        return self._finished(self._resolved(query), lineage=False)
+        """Return a query with its names resolved and its policy added; its rows are not traced.
+
+        Raises:
+            ProgrammingError, NotSupportedError: a generate stands where none can.
+        """
+        check_places(query, self.context)
+        query = query.copy()
+        self._note_views(query)
+        return self._parted(self._resolved(query))
 
     def bind_expression(self, expression: exp.Expr) -> exp.Select:
         """Return a SELECT of one expression that reads no table, with its names resolved."""
         query = exp.Select(expressions=[expression.copy()])
         Sources(self.context, self.views, self.values, self.catalog).resolve(query)
         return query
-
-    def _bind_select(self, query: exp.Query) -> Select:
-        resolved = self._resolved(query)
-        traced = resolved.copy()
-        relation = self._finished(resolved, lineage=False)
-        if relation.cuts:
-            # Where rows can be traced, their token ids are found in the catalog of segments.
-            try:
-                trace_query(traced)
-                cuts = self._finished(traced, lineage=True).cuts
-                return Select(replace(relation, cuts=cuts))
-            except Untraceable:
-                pass  # the half-changed copy is left; tokens are counted from the text
-        return Select(relation)
 
     def _resolved(self, query: exp.Query) -> exp.Query:
         query = query.copy()
@@ -122,38 +120,70 @@ class QueryBinder:
         rename_ctes(query)
         return query
 
-    def _finished(
-        self, query: exp.Query, *, lineage: bool, unproven: str | None = None
-    ) -> Relation:
-        """Return a resolved query as a relation: limits in tokens taken out, the policy added."""
-
-        def finish(part: exp.Query) -> Relation:
-            check_names(part)
-            return Relation(part, self._policy(part, lineage=lineage), unproven)
-
-        query, cuts = take_cuts(query, finish, self.context)
+    def _relation(self, query: exp.Query, *, traced: bool, unproven: str | None = None) -> Relation:
+        """Return a query whose parts were taken out as a relation, with the policy in it."""
         check_names(query)
-        return Relation(query, self._policy(query, lineage=lineage), unproven, cuts)
+        policy = add_policy(query, self.context, self.values, lineage=traced)
+        return Relation(query, policy, unproven, traced=traced)
 
-    def _policy(self, query: exp.Query, *, lineage: bool) -> str | None:
-        return add_policy(query, self.context, self.values, lineage=lineage)
+    # -- parts that run before ------------------------------------------------------------------
+
+    def _parted(self, query: exp.Query, clause: Target | None = None) -> Relation:
+        """Return a query with all of its parts taken out, itself too if it has a generate."""
+        query, parts, _ = self._taken(query, clause, whole=True)
+        return replace(self._relation(query, traced=False), parts=parts)
+
+    def _taken(
+        self, query: exp.Query, clause: Target | None, *, whole: bool
+    ) -> tuple[exp.Query, tuple[Part, ...], dict[str, str]]:
+        """Take the parts out of a query; tell which of them are not traced, and why."""
+        untraced: dict[str, str] = {}
+
+        def bind(part: exp.Query, table: str) -> Part:
+            if direct_generates(part):
+                assert isinstance(part, exp.Select)
+                finish, reason = self._finish(part, clause, untraced, rows=True)
+                if reason is not None:
+                    untraced[table] = reason
+                return Generated(table, finish)
+            limit = part.args["limit"]
+            check_constant(limit, self.context)
+            relation = self._traced(without_limit(part), untraced)
+            if relation.unproven is not None:
+                untraced[table] = relation.unproven
+            return Cut(table, relation, limit.this.copy(), limit.args.get("model"))
+
+        taker = PartTaker(bind, self.views, self.context)
+        query, parts = taker.take(query, whole=whole)
+        return query, parts, untraced
+
+    def _traced(self, query: exp.Query, untraced: Mapping[str, str]) -> Relation:
+        """Return a query as a relation whose rows carry their lineage, where that is proven."""
+        try:
+            traced = Tracer(self.views, untraced).trace(query.copy())
+        except Untraceable as reason:
+            return self._relation(query, traced=False, unproven=str(reason))
+        return self._relation(traced, traced=True)
 
     # -- targets ------------------------------------------------------------------------------
 
-    def _target(self, tree: exp.Query | syntax.Materialize, query: exp.Query) -> Target:
-        if isinstance(tree, syntax.Materialize):
-            check_materialize_options(tree.args.get("options"), self.values, self.context)
-            form = tree.args["form"]
-            if form == "PARAMETER":
-                raise not_yet("MATERIALIZE AS PARAMETER")
-            model = tree.args.get("model")
-            return Target(form, model.name if model is not None else None)
-        view = self._only_view(query)
-        if view is not None and view.form is not None:
-            return Target(view.form, view.model, view=view.name)
-        return Target()
+    def _target(self, tree: syntax.Materialize) -> Target:
+        check_materialize_options(tree.args.get("options"), self.values, self.context)
+        form = tree.args["form"]
+        if form == "PARAMETER":
+            raise not_yet("MATERIALIZE AS PARAMETER")
+        model = tree.args.get("model")
+        return Target(form, model.name if model is not None else None)
 
-    def _only_view(self, query: exp.Query) -> ViewDefinition | None:
+    def _note_views(self, query: exp.Query) -> None:
+        """Note at each SELECT with a generate the view that it reads, before views are expanded."""
+        for call in query.find_all(syntax.Generate):
+            select = call.find_ancestor(exp.Query)
+            view = self._only_view(select) if select is not None else None
+            if select is not None and view is not None and view.form is not None:
+                select.meta["target"] = Target(view.form, view.model, view=view.name)
+
+    def _only_view(self, query: exp.Expr) -> ViewDefinition | None:
         """The one view that a query reads and nothing else: its form is the query's too."""
         if not isinstance(query, exp.Select):
             return None
@@ -170,33 +200,12 @@ class QueryBinder:
     def _bind_materialize(self, query: exp.Query, target: Target) -> Plan:
         self._star_means_content(query)
         resolved = self._resolved(query)
-        traced = resolved.copy()
-        try:
-            ordered = traced.args.get("order") is not None
-            if isinstance(traced, exp.Select) and not ordered:
-                ordered = self._inherit_order(traced)
-            trace_query(traced)
-            return Materialize(self._finished(traced, lineage=True), target, ordered)
-        except Untraceable as reason:
-            ordered = resolved.args.get("order") is not None
-            if isinstance(resolved, exp.Select) and not ordered:
-                ordered = self._inherit_order(resolved)
-            relation = self._finished(resolved, lineage=False, unproven=str(reason))
-            return Materialize(relation, target, ordered)
-
-    def _inherit_order(self, select: exp.Select) -> bool:
-        grouped = any(select.args.get(key) for key in ("group", "distinct", "having"))
-        grouped = grouped or any(has_aggregate(projection) for projection in select.expressions)
-        rank = None if grouped else order_of_source(select)
-        if rank is None:
-            return False
-        for projection in select.expressions:
-            star = projection.this if isinstance(projection, exp.Column) else projection
-            if isinstance(star, exp.Star):
-                hidden = exp.to_identifier(RANK_COLUMN, quoted=True)
-                star.set("except_", [*(star.args.get("except_") or ()), hidden])
-        select.set("order", exp.Order(expressions=[exp.Ordered(this=rank)]))
-        return True
+        ordered = resolved.args.get("order") is not None
+        if isinstance(resolved, exp.Select) and not ordered:
+            ordered = inherit_order(resolved)
+        resolved, parts, untraced = self._taken(resolved, target, whole=True)
+        relation = replace(self._traced(resolved, untraced), parts=parts)
+        return Materialize(relation, target, ordered)
 
     def _star_means_content(self, query: exp.Query) -> None:
         """A memory is read by its content: ``*`` over memories is that column here."""
@@ -238,34 +247,60 @@ class QueryBinder:
 
     # -- generate -----------------------------------------------------------------------------
 
-    def _bind_generate(self, query: exp.Query, target: Target) -> Plan:
-        assert isinstance(query, exp.Select)  # check_places refused the others
-        content = None
-        if any(call.args.get("expression") is None for call in query.find_all(syntax.Generate)):
-            content = default_content(query, self.views, self.context)
-        columns = frozenset(
-            fold(name)
-            for source in select_sources(query)
-            for name in source_columns(source, self.views) or ()
-        )
+    def _bind_generate(self, query: exp.Query, clause: Target | None) -> Plan:
+        """Bind a query with a generate somewhere; its clause says how all answers are made."""
+        self._note_views(query)
         resolved = self._resolved(query)
-        assert isinstance(resolved, exp.Select)
-        traced = resolved.copy()
-        rank = order_of_source(traced)
+        if not direct_generates(resolved):
+            return Select(self._parted(resolved, clause))
+        resolved, parts, untraced = self._taken(resolved, clause, whole=False)
+        assert isinstance(resolved, exp.Select)  # a set operation makes no generate itself
+        finish, _ = self._finish(resolved, clause, untraced, rows=False)
+        relation = replace(finish.input.input, parts=parts)
+        return replace(finish, input=replace(finish.input, input=relation))
+
+    def _finish(
+        self, select: exp.Select, clause: Target | None, untraced: Mapping[str, str], *, rows: bool
+    ) -> tuple[Finish, str | None]:
+        """Return a SELECT with a generate as a plan, and why its rows are not traced.
+
+        Args:
+            select: its parts were taken out.
+            clause: the form and model that the statement names, or None.
+            untraced: by their table, the parts that are not traced, with the reason.
+            rows: whether its rows are to carry their lineage too.
+        """
+        target = clause or select.meta.get("target") or Target()
+        content = None
+        if any(call.args.get("expression") is None for call in direct_generates(select)):
+            content = default_content(select, self.views, self.context)
+        columns = columns_in_scope(select, self.views)
+        rank = order_of_source(select)
         unproven: str | None = None
-        lineage: exp.Expr | None = None
+        reason: str | None = None
+        traced: exp.Query = select.copy()
         try:
-            lineage = row_lineage(traced)
-        except Untraceable as reason:
-            unproven = str(reason)
-            traced = resolved.copy()
-            rank = order_of_source(traced)
-        split = GenerateSplit(traced, lineage, self.context, self.values, content, rank, columns)
-        select, finish, answer_columns = split.split()
-        # The calls reach memories too, but through the same FROM.
-        relation = self._finished(select, lineage=lineage is not None, unproven=unproven)
-        answer = Answer(relation, tuple(split.calls), target)
-        return Finish(answer, finish, answer_columns)
+            if rows:
+                traced = Tracer(self.views, untraced).trace(traced)
+        except Untraceable as error:
+            reason = str(error)
+            traced = select.copy()
+        if not rows or reason is not None:
+            try:
+                assert isinstance(traced, exp.Select)
+                Tracer(self.views, untraced).trace_calls(traced)
+            except Untraceable as error:
+                unproven = str(error)
+                traced = select
+        assert isinstance(traced, exp.Select)
+        split = GenerateSplit(traced, self.context, self.values, content, rank, columns)
+        relation, finish, answer_columns = split.split()
+        answer = Answer(
+            self._relation(relation, traced=unproven is None, unproven=unproven),
+            tuple(split.calls),
+            target,
+        )
+        return Finish(answer, finish, answer_columns), reason
 
 
 def _unnested(query: exp.Query) -> exp.Query:

@@ -15,10 +15,45 @@ CTE_PREFIX = "_memql_cte"
 def select_sources(select: exp.Select) -> list[exp.Expr]:
     """Return what a SELECT reads, in FROM order."""
     start = select.args.get("from_")
-    sources = [start.this] if start is not None else []
-    sources.extend(join.this for join in select.args.get("joins") or ())
+    sources = joined_sources(start.this) if start is not None else []
+    for join in select.args.get("joins") or ():
+        sources.extend(joined_sources(join.this))
     sources.extend(select.args.get("laterals") or ())
     return sources
+
+
+def joined_sources(source: exp.Expr) -> list[exp.Expr]:
+    """Return a source and what is joined to it, a join in brackets as what stands in them."""
+    joined = [one for join in source.args.get("joins") or () for one in joined_sources(join.this)]
+    if is_bracketed_join(source):
+        return [*joined_sources(source.this), *joined]
+    return [source, *joined]
+
+
+def joins_of(select: exp.Select) -> list[exp.Join]:
+    """Return the joins of a SELECT, in FROM order, with those in brackets."""
+    start = select.args.get("from_")
+    joins = _joins_in(start.this) if start is not None else []
+    for join in select.args.get("joins") or ():
+        joins.extend([join, *_joins_in(join.this)])
+    return joins
+
+
+def _joins_in(source: exp.Expr) -> list[exp.Join]:
+    joins = _joins_in(source.this) if is_bracketed_join(source) else []
+    for join in source.args.get("joins") or ():
+        joins.extend([join, *_joins_in(join.this)])
+    return joins
+
+
+def is_bracketed_join(source: exp.Expr) -> bool:
+    """Tell whether a source is a join in brackets, without a name of its own."""
+    return (
+        isinstance(source, exp.Subquery)
+        and not isinstance(source.this, exp.Query | exp.Values)
+        and not source.alias
+        and not source.args.get("pivots")
+    )
 
 
 def alias_of(source: exp.Expr) -> str:

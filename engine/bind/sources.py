@@ -28,7 +28,7 @@ from memql.engine.bind.shape import (
 from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
-from memql.engine.plan import CUT_TABLE, LINEAGE_COLUMN, VISIBLE_TABLE
+from memql.engine.plan import LINEAGE_COLUMN, PART_TABLE, VISIBLE_TABLE
 from memql.engine.printing import FILE_TABLE
 from memql.engine.tables import (
     MAIN,
@@ -252,7 +252,7 @@ def check_names(query: exp.Query) -> None:
         if is_ordinary(table):
             continue
         if table.db or not (
-            name.startswith((CUT_TABLE, FILE_TABLE))
+            name.startswith((PART_TABLE, FILE_TABLE))
             or (name.startswith(CTE_PREFIX) and cte_of(table))
         ):
             raise InternalError(f"the table {table.sql(dialect='duckdb')} was not resolved")

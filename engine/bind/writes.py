@@ -96,7 +96,7 @@ class _Writer:
             if tree.args.get("with_") is not None:
                 source.set("with_", tree.args["with_"].pop())
             plan = self.binder.bind(source)
-            if isinstance(plan, Select) and not plan.input.cuts:
+            if isinstance(plan, Select) and not plan.input.parts:
                 _ = plan.input.printed  # the second wall reads it
                 self.policy = plan.input.policy
                 tree.set("expression", plan.input.query.copy())
@@ -222,7 +222,7 @@ class _Writer:
             self.tree.set("with_", None)
         check_columns(select, self.binder.context, self.binder.views)
         relation = self.binder.bind_relation(select)
-        if relation.cuts:
+        if relation.parts:
             raise self._refused(
                 self.found_at, "a limit in tokens or a generate in a change of a table"
             )

@@ -50,7 +50,7 @@ class CallParser(TypeParser):
             self._advance()
             return self.expression(exp.ToMap(this=self._parse_bracket()))
         call = super()._parse_function_call(functions, anonymous, optional_parens, any_token)
-        if type(call) in WITHOUT_BRACKETS and self._prev is token:
+        if call is not None and type(call) in WITHOUT_BRACKETS and self._prev is token:
             call.meta["word"] = token.text
         return call
 

@@ -46,7 +46,10 @@ def _word_sql(transform: Callable[..., str] | None) -> Callable[..., str]:
         if transform is not None:
             return transform(generator, node)
         method = getattr(generator, f"{node.key}_sql", None)
-        return str(method(node)) if method else generator.function_fallback_sql(node)
+        if method is not None:
+            return str(method(node))
+        assert isinstance(node, exp.Func), "what is called by its name alone is a function"
+        return generator.function_fallback_sql(node)
 
     return print_word
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memql.engine.optimize.having_before_generate import having_before_generate
 from memql.engine.optimize.limit_before_generate import limit_before_generate
 from memql.engine.optimize.merge_equal_generates import merge_equal_generates
-from memql.engine.plan import Plan
+from memql.engine.plan import Finish, Generated, Part, Plan, relation_of, with_relation
 
 Rule = Callable[[Plan], Plan]
 
@@ -27,11 +27,27 @@ class Optimized:
     fired: tuple[str, ...]
 
 
+def _with_parts(plan: Plan, rule: Rule) -> Plan:
+    """Return a plan after a rule has seen the parts that run before, and then all of it."""
+    relation = relation_of(plan)
+    parts: list[Part] = []
+    for part in relation.parts:
+        if isinstance(part, Generated):
+            made = rule(part.input)
+            assert isinstance(made, Finish)  # a rule changes no plan into one of another kind
+            if made is not part.input:
+                part = replace(part, input=made)
+        parts.append(part)
+    if any(new is not old for new, old in zip(parts, relation.parts, strict=True)):
+        plan = with_relation(plan, replace(relation, parts=tuple(parts)))
+    return rule(plan)
+
+
 def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES) -> Optimized:
     """Return the plan after each rule has seen it once."""
     fired = []
     for rule in rules:
-        rewritten = rule(plan)
+        rewritten = _with_parts(plan, rule)
         if rewritten is not plan:
             fired.append(rule.__name__)
             plan = rewritten

@@ -13,14 +13,18 @@ from memql.engine.plan import Finish, Plan
 def limit_before_generate(plan: Plan) -> Plan:
     """``GROUP BY owner ORDER BY count(*) LIMIT 3``: three answers, not one for each owner.
 
-    Not where the answers themselves filter or order the groups, and not under DISTINCT.
+    Not where the answers themselves filter or order the groups, and not under DISTINCT or with
+    window functions.
     """
     if not isinstance(plan, Finish):
         return plan
     finish = plan.query
     if finish.args.get("limit") is None and finish.args.get("offset") is None:
         return plan
-    if finish.args.get("where") is not None or finish.args.get("distinct"):
+    if any(finish.args.get(key) for key in ("where", "distinct", "qualify")):
+        return plan
+    # A window counts the groups that the LIMIT would leave out; unnest makes more rows of one.
+    if finish.find(exp.Window, exp.Explode, exp.Unnest) is not None:
         return plan
     order = finish.args.get("order")
     if order is not None and uses_answers(order, plan):

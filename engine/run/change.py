@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 from sqlglot import exp
 
-from memql.engine.bind.changes import DeletePlan, InsertPlan, MemoryChange, UpdatePlan
+from memql.engine.bind.changes import (
+    ChangePlan,
+    DeletePlan,
+    InsertPlan,
+    MemoryChange,
+    UpdatePlan,
+)
 from memql.engine.bind.sources import MEMORY_NAMES
+from memql.engine.bind.writes import TableChange
 from memql.engine.context import StatementContext
 from memql.engine.names import quote
 from memql.engine.printing import print_query
 from memql.engine.result import Result, arrow_of, columns_of, plain_arrow, rescanned
 from memql.engine.run.executor import Executor
 from memql.engine.run.relation import run_printed, translate
+from memql.engine.run.tables import run_table_change
 from memql.errors import DataError, IntegrityError, ProgrammingError
 from memql.storage import memories
 from memql.storage.transaction import Transaction
@@ -29,6 +37,17 @@ if TYPE_CHECKING:
 # but never be read again.
 EARLIEST_MICROS = -62_135_596_800_000_000
 LATEST_MICROS = 253_402_300_799_999_999
+
+
+def run_change(plan: ChangePlan, executor: Executor, transaction: Transaction) -> Result:
+    """Run a change of memories or of an ordinary table, on the cursor of a transaction.
+
+    Raises:
+        Error: see :meth:`ChangeRunner.run`.
+    """
+    if isinstance(plan, TableChange):
+        return run_table_change(plan, executor)
+    return ChangeRunner(executor, transaction).run(plan)
 
 
 @dataclass(frozen=True)
@@ -61,7 +80,7 @@ class ChangeRunner:
             ProgrammingError: the user may not write for that owner.
             OperationalError: another transaction changed the same rows.
         """
-        table = self.executor.table(plan.relation, None, write=False, lineage=False)
+        table = self.executor.table(plan.relation, None, write=False)
         try:
             if isinstance(plan, InsertPlan):
                 # What is missing is filled in with columns in Arrow's own types.

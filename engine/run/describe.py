@@ -37,7 +37,7 @@ def describe(
         NotSupportedError: a query with generate, MATERIALIZE or a limit in tokens.
     """
     verb = tree.key.upper()
-    if not isinstance(plan, Select) or plan.input.cuts:
+    if not isinstance(plan, Select) or plan.input.parts:
         raise NotSupportedError(
             f"{verb} of a query with generate, MATERIALIZE or a limit in tokens is not possible",
             hint="EXPLAIN shows what such a query does",

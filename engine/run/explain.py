@@ -16,15 +16,17 @@ from memql.engine.optimize import Optimized
 from memql.engine.plan import (
     VISIBLE_TABLE,
     Answer,
-    Cut,
     Finish,
+    Generated,
     Materialize,
+    Part,
     Plan,
     Relation,
     Select,
 )
 from memql.engine.printing import print_sql
-from memql.engine.run.executor import Executor, PromptTrace, Trace
+from memql.engine.run.executor import Executor
+from memql.engine.run.trace import CutTrace, PromptTrace, Trace
 from memql.engine.unbuilt import not_yet
 from memql.errors import NotSupportedError
 
@@ -88,18 +90,18 @@ def explain_plan(plan: Plan, fired: Sequence[str], trace: Trace, *, analyzed: bo
     """
     rules = {"rules": list(fired)} if fired else {}
     if isinstance(plan, Select):
-        operator = _relation(plan.input, trace)
+        operator = _relation(plan.input, trace, analyzed)
         return replace(operator, details={**operator.details, **rules})
     if isinstance(plan, Materialize):
         return Operator(
             "Materialize",
             {**_target(plan.target.form, plan.target.view, trace), **rules},
-            inputs=(*_prompts(trace, analyzed), _relation(plan.input, trace)),
+            inputs=(*_prompts(trace, analyzed), _relation(plan.input, trace, analyzed)),
         )
     return _finish(plan, rules, trace, analyzed)
 
 
-def _finish(plan: Finish, rules: dict[str, Any], trace: Trace, analyzed: bool) -> Operator:
+def _finish(plan: Finish, more: dict[str, Any], trace: Trace, analyzed: bool) -> Operator:
     answer: Answer = plan.input
     relation = answer.groups
     generate = Operator(
@@ -108,9 +110,9 @@ def _finish(plan: Finish, rules: dict[str, Any], trace: Trace, analyzed: bool) -
             "calls": len(answer.calls),
             **_target(answer.target.form, answer.target.view, trace),
         },
-        inputs=(*_prompts(trace, analyzed), _relation(relation, trace)),
+        inputs=(*_prompts(trace, analyzed), _relation(relation, trace, analyzed)),
     )
-    return Operator("Finish", {"sql": print_sql(plan.query), **rules}, inputs=(generate,))
+    return Operator("Finish", {"sql": print_sql(plan.query), **more}, inputs=(generate,))
 
 
 def _target(form: str, view: str | None, trace: Trace) -> dict[str, Any]:
@@ -122,26 +124,28 @@ def _target(form: str, view: str | None, trace: Trace) -> dict[str, Any]:
     return details
 
 
-def _relation(relation: Relation, trace: Trace) -> Operator:
+def _relation(relation: Relation, trace: Trace, analyzed: bool) -> Operator:
     details: dict[str, Any] = {"rows": trace.relation_rows}
     if relation.policy is not None:
         details["policy"] = relation.policy
     details["sql"] = shown_sql(relation.query)
     if relation.unproven is not None:
         details["lineage"] = f"not proven ({relation.unproven}): used, not stored"
-    cuts = tuple(_cut(cut, trace) for cut in relation.cuts)
-    return Operator("Relation", details, {"seconds": trace.relation_seconds}, cuts)
+    parts = tuple(_part(part, trace.parts.get(part.table), analyzed) for part in relation.parts)
+    return Operator("Relation", details, {"seconds": trace.relation_seconds}, parts)
 
 
-def _cut(cut: Cut, trace: Trace) -> Operator:
-    details: dict[str, Any] = {"table": cut.table}
-    done = trace.cuts.get(cut.table)
-    if done is not None:  # not for a change, of which nothing runs
+def _part(part: Part, done: Trace | CutTrace | None, analyzed: bool) -> Operator:
+    details: dict[str, Any] = {"table": part.table}
+    if isinstance(part, Generated):
+        trace = done if isinstance(done, Trace) else Trace(relation_rows=None)
+        return _finish(part.input, details, trace, analyzed)
+    if isinstance(done, CutTrace):  # not for a change, of which nothing runs
         details |= {"limit": done.limit, "rows": done.rows}
         details |= {"tokens": done.tokens, "model": done.model}
-    if cut.input.policy is not None:
-        details["policy"] = cut.input.policy
-    details["sql"] = shown_sql(cut.input.query)
+    if part.input.policy is not None:
+        details["policy"] = part.input.policy
+    details["sql"] = shown_sql(part.input.query)
     return Operator("TokenLimit", details)
 
 
@@ -213,9 +217,9 @@ def _excerpt(text: str) -> str:
 def _explain_change(verb: str, relation: Relation) -> Operator:
     """Return the plan of an INSERT, UPDATE or DELETE: the query whose rows would be written."""
     details = {"policy": relation.policy} if relation.policy else {}
-    cuts = tuple(_cut(cut, Trace()) for cut in relation.cuts)
+    parts = tuple(_part(part, None, False) for part in relation.parts)
     details["rows from"] = shown_sql(relation.query)
-    return Operator(verb.capitalize(), details, inputs=cuts)
+    return Operator(verb.capitalize(), details, inputs=parts)
 
 
 def as_text(operator: Operator, *, costs: bool) -> list[str]:
@@ -238,6 +242,8 @@ def _write(operator: Operator, lead: str, below: str, lines: list[str], costs: b
 
 
 def _value(name: str, value: Any) -> str:
+    if value is None:
+        return "not known before the answers"
     if name.endswith("seconds") and isinstance(value, float):
         return f"{value * 1000:.1f} ms"
     if isinstance(value, list):

@@ -14,10 +14,11 @@ from memql.engine.bind.parameters import Values
 from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, position_of_word, unknown
-from memql.engine.plan import Materialize, Relation, Select
-from memql.engine.printing import Printed, print_query
-from memql.engine.run.executor import Executor, Trace
+from memql.engine.plan import Materialize, Select, print_all
+from memql.engine.printing import Printed
+from memql.engine.run.executor import Executor
 from memql.engine.run.relation import run_printed
+from memql.engine.run.trace import Trace
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
 from memql.engine.unbuilt import not_yet
 from memql.engine.views import Parse, ViewCatalog, ViewEntry
@@ -69,7 +70,7 @@ class ViewRunner:
             node = definition.args.get("model")
             model = node.name if node is not None else None
         # Names are checked, and that it can be printed, before the view is stored.
-        _check_prints(self._plan(definition).input)
+        print_all(self._plan(definition).input)
         if model is not None:
             self.executor.models.spec(model, context)
         entry = ViewEntry(
@@ -161,7 +162,7 @@ class ViewRunner:
             exp.Table(this=exp.to_identifier(entry.name, quoted=True))
         )
         plan = self._binder().bind(scan)
-        if isinstance(plan, Select) and not plan.input.cuts:
+        if isinstance(plan, Select) and not plan.input.parts:
             printed = plan.input.printed
             empty = Printed(f"SELECT * FROM ({printed.sql}) LIMIT 0", printed.parameters)
             executor = self.executor
@@ -326,12 +327,6 @@ def _check_refresh(mode: str, context: StatementContext) -> None:
             statement=context.text,
             code="22023",
         )
-
-
-def _check_prints(relation: Relation) -> None:
-    for cut in relation.cuts:
-        _check_prints(cut.input)
-    print_query(relation.query)
 
 
 VIEW_COLUMNS = {

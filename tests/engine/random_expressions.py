@@ -24,8 +24,8 @@ TEMPLATES: dict[str, str] = {
         date_part('dow', {date}) ; date_diff('day', {date}, {date}) ; {date} - {date}
         datediff('hour', {ts}, {ts}) ; {dims}.w ; {dims}['w'] ; struct_extract({dims}, 'w')
         TRY_CAST({str} AS INTEGER) ; {int}::INTEGER ; CAST({dbl} AS BIGINT) ; round({dbl})::INT
-        json_array_length({json}) ; ({json} -> '$.a')::VARCHAR::VARCHAR.length() ; {props}['k']
-        cardinality({props}) ; element_at({props}, 'l') ; bit_count({n}) ; floor({dbl})::INTEGER
+        json_array_length({json}) ; ({json} -> '$.a')::VARCHAR.length() ; {props}['k']
+        cardinality({props}) ; element_at({props}, 'l')[1] ; bit_count({n}) ; floor({dbl})::INTEGER
         ({int})::BIGINT ; unicode({s}) ; levenshtein({s}, {s}) ; list_count({strs}) ; ascii({s})
         CAST({bool} AS INTEGER) ; {int}::TINYINT % 5::TINYINT ; epoch({ts})::BIGINT // 3600
         (SELECT {int}) ; len(string_split({str}, ' ')) ; len([x FOR x IN {ints} IF x > {n}])
@@ -56,9 +56,9 @@ TEMPLATES: dict[str, str] = {
         {json} ->> '$.a' ; {json}->>'b' ; json_extract_string({json}, {path}) ; json_type({json})
         to_json({ints})::VARCHAR ; chr(97 + {n}) ; translate({str}, 'ae', 'xy') ; hex({s})
         format('{{}}-{{}}', {str}, {n}) ; printf('%d|%s', {n}, {s}) ; strip_accents({str})
-        typeof({int}) ; {str}.upper() ; {str}.replace('a', 'b').lower() ; string_agg_of({strs})
-        list_aggregate({strs}, 'string_agg', '|') ; U&'\\0061' || {s} ; E'a\\tb' ; ({str} COLLATE NOCASE)
-        min_of({s}) ; initcap({s}) ; overlay({s} PLACING 'X' FROM 2) ; trim(BOTH 'a' FROM {str})
+        typeof({int}) ; {str}.upper() ; {str}.replace('a', 'b').lower()
+        list_aggregate({strs}, 'string_agg', '|') ; E'a\\tb' ; ({str} COLLATE NOCASE)
+        overlay({s} PLACING 'X' FROM 2) ; trim(BOTH 'a' FROM {str})
     """,
     "date": """
         {date} + {n} ; {date} - 1 ; ({date} + INTERVAL '1' MONTH)::DATE ; last_day({date})
@@ -127,7 +127,7 @@ TEMPLATES: dict[str, str] = {
     """,
     "props": """
         MAP {{'k': {int}::INTEGER}} ; map(['k', 'l'], [{n}, {int}]) ; {props}
-        map_from_entries([('k', {n}), ('z', 2)]) ; MAP {{{s} : {n}}}
+        map_from_entries([('k', {n}), ('z', 2)]) ; MAP {{ {s} : {n} }}
     """,
     "json": """
         {json} ; json_object('a', {int}, 'b', {str}) ; to_json({dims}) ; {json} -> 'b'
@@ -137,13 +137,12 @@ TEMPLATES: dict[str, str] = {
     "uuid": """{uuid} ; '01890000-0000-7000-8000-000000000007'::UUID""",
 }
 TEMPLATES["ok"] = "{ok} ; true ; {int} > {n}"
-# sqlglot or DuckDB lack a few names above on purpose: unknown functions are refused by both.
 
 AGGREGATES: dict[str, str] = {
     "int": """
         count(*) ; count({int}) ; count(DISTINCT {str}) ; sum({int}) ; min({int}) ; max({int}) ; count()
         sum({int}) FILTER (WHERE {bool}) ; count(*) FILTER ({bool}) ; count(DISTINCT {int}) FILTER (WHERE {ok})
-        arg_max({int}, {key1}) ; arg_min({int}, {key1}) ; max_by({int}, {key1}) ; bit_or({int})
+        arg_max({int}, ({key})) ; arg_min({int}, ({key})) ; max_by({int}, ({key})) ; bit_or({int})
         count_if({bool}) ; first({int} ORDER BY {key}) ; len(list(DISTINCT {str})) ; bit_xor({n})
         sum(DISTINCT {int}) ; approx_count_distinct({n}) ; last({int} ORDER BY {key} DESC)
         quantile_disc({int}, 0.5) ; median({int})::BIGINT
@@ -155,11 +154,11 @@ AGGREGATES: dict[str, str] = {
         percentile_cont(0.5) WITHIN GROUP (ORDER BY {int}) ; geomean({n})
     """,
     "str": """
-        min({str}) ; max({str}) ; string_agg({str}, ',' ORDER BY {key}) ; arg_max({str}, {key1})
-        group_concat({str}, '/' ORDER BY {key}) ; string_agg(DISTINCT {str}, ';' ORDER BY {str0})
+        min({str}) ; max({str}) ; string_agg({str}, ',' ORDER BY {key}) ; arg_max({str}, ({key}))
+        group_concat({str}, '/' ORDER BY {key}) ; array_to_string(list_sort(list(DISTINCT {str})), ';')
         listagg({str}, '+' ORDER BY {key}) ; min({str}) FILTER (WHERE {bool}) ; any_value({s})
     """,
-    "date": "min({date}) ; max({date}) ; arg_min({date}, {key1})",
+    "date": "min({date}) ; max({date}) ; arg_min({date}, ({key}))",
     "ts": "min({ts}) ; max({ts})",
     "tz": "min({tz}) ; max({tz})",
     "bool": "bool_and({bool}) ; bool_or({bool}) ; count(*) > {n} ; max({int}) IS NULL ; sum({int}) > 5",
@@ -177,7 +176,8 @@ WINDOWS: dict[str, str] = {
         first_value({int}) OVER {f} ; last_value({int}) OVER {f} ; nth_value({int}, {n}) OVER {f}
         max({int}) OVER {p} ; count({str}) OVER () ; sum({int}) FILTER (WHERE {bool}) OVER {f}
         lag({int} IGNORE NULLS) OVER {w} ; first_value({int} IGNORE NULLS) OVER {f} ; min({int}) OVER {f}
-        row_number(ORDER BY {key}) OVER {w} ; sum(DISTINCT {int}) OVER {p}
+        sum({int}) OVER (ORDER BY {int} RANGE BETWEEN 2 PRECEDING AND CURRENT ROW)
+        sum(DISTINCT {int}) OVER {p}
     """,
     "dbl": "percent_rank() OVER {w} ; cume_dist() OVER {w} ; sum({dbl}) OVER {f} ; avg({int}) OVER {p}",
     "str": """
@@ -280,9 +280,13 @@ class Expressions:
         wanted = "bool" if kind == "ok" else kind
         columns = [(s, name) for s in near for name, one in s.columns if one == wanted]
         if not columns or self.random.random() < 0.1:
-            return self.random.choice(_LITERALS[kind])
+            return self._literal(kind)
         source, name = self.random.choice(columns)
         return self.reach(source, name)
+
+    def _literal(self, kind: str) -> str:
+        literal = self.random.choice(_LITERALS[kind])
+        return f"({literal})" if "::" in literal or literal.startswith("-") else literal
 
     def reach(self, source: Source, name: str) -> str:
         """Return the text for a column, with its table where that is needed, or by chance."""
@@ -298,7 +302,7 @@ class Expressions:
     def aggregate(self, kind: str, depth: int = 1) -> str:
         """Return an aggregate of a kind; a literal where there is none."""
         if kind not in _AGGREGATES:
-            return self.random.choice(_LITERALS[kind])
+            return self._literal(kind)
         return self._filled(_AGGREGATES[kind], depth)
 
     def window(self, kind: str, names: Sequence[str] = ()) -> str:
@@ -308,7 +312,7 @@ class Expressions:
             names: of the windows of a WINDOW clause, each with a total order.
         """
         if kind not in _WINDOWS:
-            return self.random.choice(_LITERALS[kind])
+            return self._literal(kind)
         template = self.random.choice(_WINDOWS[kind])
         if names and self.random.random() < 0.4:
             template = template.replace("{w}", self.random.choice(list(names)))
@@ -350,8 +354,6 @@ class Expressions:
             kind = found[1]
             if kind == "key":
                 return self.key()
-            if kind == "key1":
-                return self.key().split(", ")[0]
             return self.of(kind, depth)
 
         # Doubled braces are DuckDB's own, as in str.format.

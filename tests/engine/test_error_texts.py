@@ -14,7 +14,7 @@ from sqlglot.errors import SqlglotError
 import memql
 from memql import parser
 from memql.dialect import MemQL
-from memql.engine.bind import cuts, sources
+from memql.engine.bind import parts, sources
 from memql.engine.context import StatementContext
 from memql.engine.failures import FAILURES, failure_of, translate
 from memql.engine.models import Models
@@ -258,7 +258,7 @@ def test_a_plan_that_is_too_deep(con: memql.Connection, monkeypatch: pytest.Monk
 
 
 def test_a_limit_that_is_left_over(con: memql.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuts, "_parts", lambda _: [])
+    monkeypatch.setattr(parts, "_parts", lambda *_: [])
     error = failed(con.execute, "SELECT content FROM memories LIMIT 3 TOKENS")
     assert (error.code, error.message) == ("0A000", "LIMIT n TOKENS is not possible here")
     assert error.position == Position(1, 36)

@@ -66,6 +66,132 @@ def _unproven(con: memql.Connection, query: str) -> bool:
             [1, 1, 1, 1],
         ),
         ("SELECT * FROM range(2)", ["0", "1"], [0, 0]),
+        ("SELECT content FROM memories UNION SELECT 'tea' AS c", FACTS, [1, 1, 1]),
+        ("SELECT kind FROM memories UNION SELECT kind FROM memories", ["even", "odd"], [2, 1]),
+        (
+            "WITH w AS (FROM memories) SELECT * FROM w UNION SELECT * FROM w ORDER BY content",
+            ["ale", "rye", "tea"],
+            [1, 1, 1],
+        ),
+        (
+            "SELECT content AS a FROM memories UNION BY NAME SELECT kind AS b FROM memories",
+            None,
+            [1, 2, 1, 1, 1],
+        ),
+        ("SELECT kind FROM memories INTERSECT SELECT kind FROM memories LIMIT 1", None, [2]),
+        ("SELECT content FROM memories EXCEPT SELECT 'tea'", ["rye", "ale"], [1, 1]),
+        ("SELECT kind FROM memories EXCEPT SELECT 'odd' ORDER BY 1", ["even"], [2]),
+        ("(SELECT kind FROM memories EXCEPT SELECT 'odd') UNION ALL SELECT 'x'", None, [2, 0]),
+        ("SELECT unnest([content, kind]) FROM memories WHERE kind = 'odd'", None, [1, 1]),
+        ("SELECT DISTINCT unnest([kind]) AS k FROM memories ORDER BY k", ["even", "odd"], [2, 1]),
+        ("SELECT u FROM memories, unnest([content]) AS t(u)", FACTS, [1, 1, 1]),
+        ("SELECT t FROM memories AS m, LATERAL (SELECT m.content AS t) AS l", FACTS, [1, 1, 1]),
+        (
+            "SELECT l.c FROM memories AS m, LATERAL "
+            "(SELECT n.content AS c FROM memories AS n WHERE n.id > m.id) AS l",
+            ["rye", "ale", "ale"],
+            [2, 2, 2],
+        ),
+        ("SELECT max(COLUMNS(*)) FROM (SELECT content AS c FROM memories)", ["tea"], [3]),
+        ("SELECT DISTINCT ON (kind) content FROM memories ORDER BY kind, content", None, [1, 1]),
+        (
+            "SELECT DISTINCT kind, count(*) AS n FROM memories GROUP BY kind, id ORDER BY kind",
+            ["kind: even; n: 1", "kind: odd; n: 1"],
+            [2, 1],
+        ),
+        (
+            "SELECT DISTINCT m.kind, lag(kind) OVER (ORDER BY id) AS before FROM memories AS m "
+            "ORDER BY m.kind, before NULLS FIRST",
+            ["kind: even", "kind: even; before: odd", "kind: odd; before: even"],
+            [1, 2, 2],
+        ),
+        (
+            "SELECT DISTINCT kind FROM memories QUALIFY row_number() OVER (ORDER BY id) < 3 "
+            "ORDER BY ALL",
+            ["even", "odd"],
+            [1, 1],
+        ),
+        (
+            "SELECT content, lag(content, 1, 'none') OVER (ORDER BY id) AS before FROM memories",
+            [
+                "content: tea; before: none",
+                "content: rye; before: tea",
+                "content: ale; before: rye",
+            ],
+            [1, 2, 2],
+        ),
+        (
+            "SELECT first_value(content) OVER w AS f FROM memories "
+            "WINDOW w AS (PARTITION BY kind ORDER BY id)",
+            ["tea", "rye", "tea"],
+            [1, 1, 2],
+        ),
+        (
+            "SELECT string_agg(content, '+') OVER w FROM memories "
+            "WINDOW w AS (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)",
+            ["tea", "tea+rye", "rye+ale"],
+            [1, 2, 2],
+        ),
+        (
+            "SELECT kind, max(count(*)) OVER (ORDER BY kind ROWS 1 PRECEDING) FROM memories "
+            "GROUP BY kind",
+            None,
+            [2, 3],
+        ),
+        (
+            "SELECT content FROM (SELECT content, row_number() OVER (PARTITION BY kind "
+            "ORDER BY id DESC) AS n FROM memories) WHERE n = 1",
+            ["rye", "ale"],
+            [1, 1],
+        ),
+        (
+            "WITH w AS (SELECT content, rank() OVER (ORDER BY id) AS n FROM memories) "
+            "SELECT content FROM w WHERE n = 1",
+            ["tea"],
+            [1],
+        ),
+        ("SELECT content FROM memories QUALIFY rank() OVER (ORDER BY id) = 1", ["tea"], [1]),
+        ("SELECT content, (SELECT count(*) FROM range(3)) FROM memories", None, [1, 1, 1]),
+        ("WITH w(a, b) AS (SELECT content, kind FROM memories) SELECT a FROM w", FACTS, [1, 1, 1]),
+        ("WITH w(a) AS (SELECT content, 1 FROM memories) SELECT a FROM w", FACTS, [1, 1, 1]),
+        ("SELECT x FROM (SELECT content FROM memories) AS t(x)", FACTS, [1, 1, 1]),
+        ("WITH w AS (SELECT content FROM memories) SELECT x FROM w AS t(x)", FACTS, [1, 1, 1]),
+        (
+            "WITH RECURSIVE t(n, c) AS (SELECT 1, content FROM memories WHERE content = 'tea' "
+            "UNION ALL SELECT n + 1, c || m.content FROM t, memories AS m "
+            "WHERE round(m.importance * 10) = n) SELECT c FROM t",
+            ["tea", "tearye", "tearyeale"],
+            [1, 2, 3],
+        ),
+        ("SELECT content FROM memories NATURAL JOIN (SELECT id FROM memories)", FACTS, [1, 1, 1]),
+        (
+            "SELECT a.content || b.content FROM memories AS a ASOF JOIN memories AS b "
+            "ON a.importance > b.importance",
+            ["ryetea", "alerye"],
+            [2, 2],
+        ),
+        ("SELECT b.content FROM memories AS a POSITIONAL JOIN memories AS b", None, [1, 1, 1]),
+        (
+            "SELECT a.content FROM (memories AS a JOIN memories AS b USING (kind)) "
+            "JOIN memories AS c ON a.id = c.id WHERE a.kind = 'odd'",
+            ["rye"],
+            [1],
+        ),
+        ("FROM memories AS a JOIN memories AS b ON a.id < b.id SELECT a.content", None, [2, 2, 2]),
+        ("WITH w AS (SELECT id FROM memories) FROM memories WHERE id IN (FROM w)", None, [1, 1, 1]),
+        (
+            "WITH w AS (SELECT id, count(*) OVER () AS n FROM memories) "
+            "SELECT content FROM memories WHERE id IN (SELECT id FROM w WHERE n = 3)",
+            FACTS,
+            [1, 1, 1],
+        ),
+        (
+            "SELECT content FROM memories AS m WHERE EXISTS "
+            "(FROM (SELECT id FROM memories) AS a NATURAL JOIN memories AS b WHERE b.id = m.id)",
+            FACTS,
+            [1, 1, 1],
+        ),
+        ("SELECT content FROM memories ORDER BY ALL", ["ale", "rye", "tea"], [1, 1, 1]),
         ("SELECT content FROM memories ORDER BY content", ["ale", "rye", "tea"], [1, 1, 1]),
         ("SELECT content FROM memories ORDER BY importance DESC LIMIT 2", ["ale", "rye"], [1, 1]),
     ],
@@ -86,18 +212,33 @@ def test_proven(
     [
         "SELECT content, row_number() OVER () FROM memories",
         "SELECT content || (SELECT max(content) FROM memories) FROM memories",
-        "SELECT content FROM memories UNION SELECT kind FROM memories",
-        "SELECT content FROM memories EXCEPT SELECT 'tea'",
-        "SELECT unnest([content]) FROM memories",
         "SELECT u FROM unnest((SELECT list(content) FROM memories)) t(u)",
         "SELECT * FROM range((SELECT count(*) FROM memories))",
         "SELECT v FROM (VALUES ((SELECT max(content) FROM memories))) t(v)",
         "SELECT COLUMNS('con.*') FROM memories",
-        "SELECT max(COLUMNS(*)) FROM memories",
         "SELECT * LIKE 'con%' FROM memories",
         "SELECT memories FROM memories",
-        "SELECT DISTINCT ON (kind) content FROM memories ORDER BY kind, content",
-        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) FROM t",
+        "SELECT content FROM memories EXCEPT ALL SELECT 'tea'",
+        "SELECT content, content FROM memories UNION SELECT kind, kind FROM memories",
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION SELECT n + 1 FROM t WHERE n < 3) FROM t",
+        "WITH RECURSIVE t(k) AS (SELECT kind FROM memories UNION ALL "
+        "SELECT (SELECT max(content) FROM memories) FROM t WHERE k = 'odd') FROM t",
+        "SELECT content, sum(importance) OVER (ORDER BY id) FROM memories",
+        "SELECT content, lag(content IGNORE NULLS) OVER (ORDER BY id) FROM memories",
+        "SELECT content, max(kind) OVER (ORDER BY id ROWS 1000 PRECEDING) FROM memories",
+        "SELECT * FROM (SELECT content, row_number() OVER (ORDER BY id) AS n FROM memories)",
+        "WITH w AS (SELECT content, count(*) OVER () AS n FROM memories) SELECT n FROM w",
+        "SELECT n || content FROM (SELECT content, count(*) OVER () AS n FROM memories)",
+        "SELECT y FROM (SELECT content AS x, count(*) OVER () AS n FROM memories) AS a, "
+        "LATERAL (SELECT n AS y) AS b",
+        "SELECT DISTINCT content FROM memories ORDER BY content || 'x'",
+        "SELECT 'x' FROM memories ORDER BY count(*)",
+        "SELECT COLUMNS('con.*') FROM memories WHERE kind = 'even'",
+        "SELECT content, content AS a FROM memories UNION ALL BY NAME "
+        "SELECT content, kind AS b FROM memories ORDER BY ALL",
+        "SELECT x FROM (SELECT * EXCLUDE (id) FROM memories) AS t(x)",
+        "SELECT content FROM memories NATURAL JOIN "
+        "(SELECT * REPLACE (id AS id) FROM (SELECT id FROM memories))",
         "SELECT * FROM memories PIVOT (count(*) FOR kind IN ('odd', 'even'))",
     ],
 )

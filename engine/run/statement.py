@@ -1,0 +1,34 @@
+"""What the parts of a running statement share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memql.engine.bind.parameters import Values
+from memql.engine.context import StatementContext
+from memql.engine.models import Models
+from memql.engine.segments import Segments
+from memql.storage.store import Store
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement while it runs.
+
+    Args:
+        cursor: of the statement's transaction, or one of its own on which nothing else runs.
+        in_transaction: whether a transaction is open on it.
+        values: its parameters by name.
+    """
+
+    store: Store
+    cursor: duckdb.DuckDBPyConnection
+    in_transaction: bool
+    models: Models
+    segments: Segments
+    context: StatementContext
+    values: Values
