@@ -106,13 +106,24 @@ class Door:
                 )
         return cls(real, None if store is None else os.path.realpath(store))
 
-    def read(self, function: str, paths: Sequence[str], options: Mapping[str, str]) -> pa.Table:
+    def columns(self, function: str, paths: Sequence[str], options: Mapping[str, str]) -> list[str]:
+        """Return the names of the columns that :meth:`read` gives."""
+        return list(self.read(function, paths, options, rows=0).column_names)
+
+    def read(
+        self,
+        function: str,
+        paths: Sequence[str],
+        options: Mapping[str, str],
+        rows: int | None = None,
+    ) -> pa.Table:
         """Return the rows of files.
 
         Args:
             function: one of READERS.
             paths: names of files; ``*`` and ``?`` stand for several.
             options: printed literals by name.
+            rows: at most so many; None is all.
 
         Raises:
             ProgrammingError: a file outside of the folders, or an unknown option.
@@ -122,10 +133,11 @@ class Door:
         self._check_options(options, _READ_OPTIONS[kind], function)
         files = [name for path in paths for name in self._found(path)]
         with self._opened() as connection:
+            limit = "" if rows is None else f" LIMIT {rows}"
             given = "".join(f", {quote(name)} := {value}" for name, value in options.items())
             try:
                 running = connection.execute(
-                    f"SELECT * FROM {function.lower()}($files{given})", {"files": files}
+                    f"SELECT * FROM {function.lower()}($files{given}){limit}", {"files": files}
                 )
                 return arrow_of(running)
             except duckdb.Error as error:

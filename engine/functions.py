@@ -15,7 +15,6 @@ Kind = Literal["scalar", "aggregate", "window", "table"]
 
 # The closed list of reasons; the errors and docs/functions.md say them.
 REASONS: dict[str, str] = {
-    "aggregate_states": "it takes a value for the inner state of an aggregate, unchecked",
     "catalogs": "it reads DuckDB's catalogs, which hold what belongs to other users",
     "delays": "it waits and does nothing",
     "files": "it reads files",
@@ -85,7 +84,14 @@ _OPERATORS = """
     !__postfix !~~* % & && * ** + - ->> / // <-> << <=> <@ >> @ @> ^ | || ~ ~~* ~~~
 """
 
-# Macros are among them, and what only DuckDB's parser knows by name: coalesce, ifnull, unnest.
+# What only DuckDB's parser knows by name: it makes something else of it.
+_PARSER_WORDS = """
+    all any array coalesce construct_array date exists grouping grouping_id ifnull some try unlist
+    unnest unpack
+"""
+_PARSER_AGGREGATES = "percentile_cont percentile_disc"
+
+# Macros are among them.
 _SCALARS = """
     abs acos acosh add age aggregate ago alias apply array_aggr array_aggregate array_append
     array_apply array_cat array_concat array_contains array_cosine_distance
@@ -98,7 +104,7 @@ _SCALARS = """
     array_to_string_comma_default array_transform array_unique array_value array_where array_zip
     asin asinh assert_true atan atan2 atanh bar base64 bin binom bit_count bit_position bitstring
     bitstring_byte_comparable can_cast_implicitly cardinality cast_to_type cbrt ceil ceiling
-    century chr coalesce combine concat concat_ws constant_or_null cos cosh cot create_sort_key
+    century chr combine concat concat_ws constant_or_null cos cosh cot create_sort_key
     current_date current_localtime current_localtimestamp damerau_levenshtein date_add date_diff
     date_part date_sub date_trunc datediff datepart datesub datetrunc day dayname dayofmonth
     dayofweek dayofyear days_in_month decade decimal_division decode degrees divide editdist3
@@ -108,7 +114,7 @@ _SCALARS = """
     from_binary from_hex from_json from_json_strict gamma gcd gen_random_uuid generate_series
     generate_subscripts geomean geometric_mean get_bit get_current_time get_current_timestamp
     get_type grade_up greatest greatest_common_divisor hamming hash hex hour icu_sort_key if
-    ifnull ilike_escape invoke is_histogram_other_bin isodow isoyear jaccard jaro_similarity
+    ilike_escape invoke is_histogram_other_bin isodow isoyear jaccard jaro_similarity
     jaro_winkler_similarity json json_array json_array_length json_contains json_deep_merge
     json_exists json_extract json_extract_path json_extract_path_text json_extract_string
     json_group_array json_group_object json_group_structure json_insert json_keys json_merge_patch
@@ -147,8 +153,8 @@ _SCALARS = """
     to_centuries to_days to_decades to_hex to_hours to_json to_microseconds to_millennia
     to_milliseconds to_minutes to_months to_quarters to_seconds to_timestamp to_weeks to_years
     today transaction_timestamp translate trim trunc try_strptime typeof ucase unbin unhex
-    union_extract union_tag union_value unlist unnest unpivot_list upper url_decode url_encode
-    uuid uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7 variant_array_length
+    union_extract union_tag union_value unpivot_list upper url_decode url_encode uuid
+    uuid_extract_timestamp uuid_extract_version uuidv4 uuidv7 variant_array_length
     variant_comparator variant_contains variant_exists variant_extract variant_extract_string
     variant_group_array variant_keys variant_normalize variant_type variant_typeof vertex_extract
     wavg week weekday weekofyear weighted_avg xor year yearweek
@@ -182,7 +188,6 @@ _COLLATIONS = """
 """
 
 _REFUSED = {
-    "aggregate_states": "to_aggregate_state",
     "catalogs": """
         col_description current_catalog current_database current_schema current_schemas
         format_pg_type format_type get_block_size has_any_column_privilege
@@ -195,7 +200,7 @@ _REFUSED = {
         pg_is_other_temp_schema pg_my_temp_schema pg_opclass_is_visible pg_operator_is_visible
         pg_opfamily_is_visible pg_table_is_visible pg_ts_config_is_visible
         pg_ts_dict_is_visible pg_ts_parser_is_visible pg_ts_template_is_visible
-        pg_type_is_visible shobj_description
+        pg_type_is_visible shobj_description to_aggregate_state
     """,
     "delays": "pg_sleep sleep_ms",
     "internals": """
@@ -339,6 +344,7 @@ def _refused(kind: Kind, names: Mapping[str, str]) -> list[Function]:
 FUNCTIONS: Mapping[str, Function] = _table(
     *_leakproof([*_LEAKPROOF.split(), *_LEAKPROOF_IN_WORDS]),
     *_named("scalar", _OPERATORS),
+    *_named("scalar", _PARSER_WORDS),
     *_named("scalar", _SCALARS),
     *[
         Function(f"{family}_{collation}", "scalar")
@@ -346,6 +352,7 @@ FUNCTIONS: Mapping[str, Function] = _table(
         for collation in _COLLATIONS.split()
     ],
     *_named("aggregate", _AGGREGATES),
+    *_named("aggregate", _PARSER_AGGREGATES),
     *_named("window", _WINDOWS),
     *_refused("scalar", _REFUSED),
 )

@@ -55,6 +55,7 @@ _CODES = {
     "table": "42P01",
     "parameter": "42P02",
     "materialized view": "42P01",
+    "view": "42P01",
     "model": "42704",
 }
 

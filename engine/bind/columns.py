@@ -28,6 +28,8 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
         ProgrammingError: with the place and the nearest known name.
     """
     seen: Seen = {}
+    for clause in query.find_all(exp.With):
+        _check_ctes(clause, context)
     for scope in traverse_scope(query):
         names = _names_in_reach(scope, views, seen)
         if isinstance(scope.expression, exp.Select):
@@ -72,11 +74,14 @@ def output_columns(query: exp.Expr, views: Views, seen: Seen | None = None) -> l
     """
     seen = {} if seen is None else seen
     if id(query) not in seen:
+        seen[id(query)] = None  # a view that reads itself is refused where it is expanded
         seen[id(query)] = _output_columns(query, views, seen)
     return seen[id(query)]
 
 
 def _output_columns(query: exp.Expr, views: Views, seen: Seen) -> list[str] | None:
+    if isinstance(query, exp.SetOperation) and query.args.get("by_name"):
+        return _columns_by_name(query, views, seen)
     if isinstance(query, exp.Subquery | exp.SetOperation):
         return output_columns(query.this, views, seen)
     if not isinstance(query, exp.Select):
@@ -103,6 +108,15 @@ def _output_columns(query: exp.Expr, views: Views, seen: Seen) -> list[str] | No
     return names
 
 
+def _columns_by_name(query: exp.SetOperation, views: Views, seen: Seen) -> list[str] | None:
+    left = output_columns(query.this, views, seen)
+    right = output_columns(query.expression, views, seen)
+    if left is None or right is None:
+        return None
+    known = {fold(name) for name in left}
+    return left + [name for name in right if fold(name) not in known]
+
+
 def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> list[str] | None:
     """Return the column names of one source of a SELECT, None where only DuckDB can tell."""
     alias = source.args.get("alias")
@@ -114,10 +128,10 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
         return output_columns(source.this, views, seen)
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         name = fold(source.name)
-        if source.db:
+        cte = cte_of(source)
+        if source.db and cte is None:
             found = None if source.catalog else views.tables.find(source.name, source.db)
             return list(found.columns) if found is not None else None
-        cte = cte_of(source)
         if cte is not None:
             if cte.parent is not None and cte.parent.args.get("recursive"):
                 return None
@@ -143,6 +157,22 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
 def _has_star_options(projection: exp.Expr) -> bool:
     star = projection if isinstance(projection, exp.Star) else projection.this
     return any(star.args.get(key) for key in ("except_", "replace", "rename", "ilike"))
+
+
+def _check_ctes(clause: exp.With, context: StatementContext) -> None:
+    """Refuse two common table expressions of one name beside each other."""
+    names = set[str]()
+    for cte in clause.expressions:
+        name = fold(cte.alias)
+        if name in names:
+            raise ProgrammingError(
+                f"the common table expression {cte.alias} is defined twice",
+                hint="give the second another name",
+                position=position(context.text, cte.args["alias"]),
+                statement=context.text,
+                code="42710",
+            )
+        names.add(name)
 
 
 def _check_aliases(select: exp.Select, columns: set[str] | None, context: StatementContext) -> None:

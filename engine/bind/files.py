@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
@@ -16,6 +17,12 @@ from memql.engine.printing import FILE_TABLE, print_sql
 from memql.engine.tables import Tables
 from memql.errors import DataError, NotSupportedError, ProgrammingError
 from memql.storage.schema import MEMORY_COLUMNS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What MemQL computes is written by COPY TO and left out by COPY FROM.
+COMPUTED = ("state", "updated_at", "version")
 
 _LITERALS = (
     exp.Array,
@@ -130,69 +137,73 @@ def _copy_in(
     door: Door,
 ) -> exp.Insert:
     context = tables.context
-    if kind == "csv":
-        # As text: the columns that it goes to know their types, a guess would lose 007.
-        options = {**options, "all_varchar": "true"}
-    rows = door.read(f"read_{kind}", [path], options)
-    found = rows.column_names
+    reader = f"read_{kind}"
+    columns = door.columns(reader, [path], options)
     of_memories = fold(table.name) == MEMORIES and not table.db
     if of_memories:
-        targets, columns = _memory_columns(rows, named, path, context, table)
+        targets = [_memory_column(name, context, table) for name in named or columns]
+        types = dict(MEMORY_COLUMNS)
     else:
         ordinary = tables.find(table.name, table.db)
-        known = list(ordinary.columns) if ordinary is not None else list(found)
-        targets = named or known
-        columns = list(found)
-        if len(targets) != len(columns):
-            raise ProgrammingError(
-                f"the file {path} has {len(columns)} columns, the table takes {len(targets)}",
-                hint="name the columns: COPY t (a, b) FROM ...",
-                position=position(context.text, table),
-                statement=context.text,
-                code="42601",
-            )
+        targets = named or (list(ordinary.columns) if ordinary is not None else columns)
+        types = {}
+        if ordinary is not None:
+            types = dict(zip(map(fold, ordinary.columns), ordinary.types, strict=True))
+    if len(targets) != len(columns):
+        raise ProgrammingError(
+            f"the file {path} has {len(columns)} columns, the table takes {len(targets)}",
+            hint="name the columns: COPY t (a, b) FROM ...",
+            position=position(context.text, table),
+            statement=context.text,
+            code="42601",
+        )
+    # The columns know their types; a guess would lose 007, and make one struct of many objects.
+    if kind == "csv":
+        options = {"all_varchar": "true", **options}
+    elif kind == "json" and "columns" not in options:
+        kinds = [types.get(fold(name), "VARCHAR") for name in targets]
+        named_types = zip(columns, kinds, strict=True)
+        listed = ", ".join(f"{_text(name)}: {_text(one)}" for name, one in named_types)
+        options = {**options, "columns": "{" + listed + "}"}
+    rows = door.read(reader, [path], options)
+    pairs = list(zip(targets, columns, strict=True))
+    if of_memories:
+        _check_states(pairs, rows, path)
+        pairs = [pair for pair in pairs if pair[0] not in COMPUTED]
     key = f"copied {len(values.tables)}"
     values.tables[key] = rows
-    scan = exp.Table(this=exp.Anonymous(this=f"read_{kind}", expressions=[]))
+    scan = exp.Table(this=exp.Anonymous(this=reader, expressions=[]))
     scan.meta["rows"] = key
-    shown: list[exp.Expr] = [
-        exp.column(name, table=f"read_{kind}", quoted=True) for name in columns
-    ]
+    shown: list[exp.Expr] = [exp.column(name, table=reader, quoted=True) for _, name in pairs]
     query = exp.Select(expressions=shown, from_=exp.From(this=scan))
-    names = [exp.to_identifier(name, quoted=True) for name in targets]
+    names = [exp.to_identifier(name, quoted=True) for name, _ in pairs]
     return exp.Insert(this=exp.Schema(this=table.copy(), expressions=names), expression=query)
 
 
-def _memory_columns(
-    rows: object, named: list[str], path: str, context: StatementContext, table: exp.Table
-) -> tuple[list[str], list[str]]:
-    """Return (columns of memories, columns of the file) that go together by name.
+def _memory_column(name: str, context: StatementContext, table: exp.Table) -> str:
+    known = {column for column, _ in MEMORY_COLUMNS}
+    if fold(name) not in known:
+        raise unknown("column", name, known, context, table)
+    return fold(name)
 
-    What MemQL computes is left out; rows that are not active are none that a query could give.
-    """
-    import pyarrow as pa
+
+def _check_states(pairs: list[tuple[str, str]], rows: pa.Table, path: str) -> None:
+    """Refuse rows that no query could have given: what is archived would come back to life."""
     import pyarrow.compute as pc
 
-    assert isinstance(rows, pa.Table)
-    known = {name: name for name, _ in MEMORY_COLUMNS}
-    targets, columns = [], []
-    for number, name in enumerate(rows.column_names):
-        target = fold(named[number] if number < len(named) else name)
-        if target not in known:
-            raise unknown("column", name, known, context, table)
-        if target == "state":
-            states = set(pc.unique(rows.column(number)).to_pylist()) - {None, "active"}
-            if states:
-                raise DataError(
-                    f"the file {path} has memories that are {', '.join(sorted(map(str, states)))}: "
-                    "COPY takes active ones only",
-                    hint="COPY (SELECT * FROM memories) TO writes active ones",
-                    code="22023",
-                )
-        if target not in ("state", "updated_at", "version"):
-            targets.append(target)
-            columns.append(name)
-    return targets, columns
+    for target, column in pairs:
+        states = pc.unique(rows.column(column)).to_pylist() if target == "state" else []
+        odd = sorted(str(state) for state in states if state not in (None, "active"))
+        if odd:
+            raise DataError(
+                f"the file {path} has memories that are {', '.join(odd)}: COPY takes active ones",
+                hint="COPY (SELECT * FROM memories) TO writes active ones",
+                code="22023",
+            )
+
+
+def _text(value: str) -> str:
+    return exp.Literal.string(value).sql(dialect="duckdb")
 
 
 def _copy_options(tree: exp.Copy, context: StatementContext) -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from sqlglot import exp
 
@@ -12,6 +15,7 @@ from memql.engine.context import StatementContext
 from memql.engine.functions import FUNCTIONS, Function, classified, table_function
 from memql.engine.functions import TABLE_FUNCTIONS as CLASSIFIED_TABLES
 from memql.engine.names import fold, nearest, position
+from memql.engine.tables import BUILTIN_TYPES
 from memql.engine.unbuilt import not_yet
 from memql.errors import NotSupportedError, ProgrammingError
 
@@ -81,7 +85,7 @@ _PARTS: dict[type[exp.Expr], str] = {
     exp.Table: "this alias db catalog laterals joins pivots ordinality when rows_from sample",
     exp.With: "expressions recursive",
     exp.CTE: "this alias materialized key_expressions",
-    exp.Join: "this on side kind using method pivots expressions",
+    exp.Join: "this on side kind using method pivots expressions nearest",
     exp.Group: "expressions grouping_sets cube rollup all",
     exp.Order: "this expressions",
     exp.Ordered: "this desc nulls_first",
@@ -128,7 +132,10 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
         NotSupportedError: a statement or a construct that reads past the memories.
         ProgrammingError: an unknown function, with the nearest known one.
     """
-    methods: list[exp.Dot] = []
+    for method in reversed(list(query.find_all(exp.Dot))):
+        if isinstance(method.expression, exp.Anonymous):
+            _check_method(method, context)
+            _call_method(method)
     for node in query.walk():
         if node.__class__ in _FOREIGN:
             _check_clauses(node, context)
@@ -153,11 +160,6 @@ def check_query_nodes(query: exp.Query, context: StatementContext) -> None:
             _check_collation(node, context)
         elif isinstance(node, exp.Var | exp.DataType):
             _check_word(node, context)
-        elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
-            _check_method(node, context)
-            methods.append(node)
-    for method in reversed(methods):
-        _call_method(method)
     bound_calls(query, context)
 
 
@@ -253,13 +255,70 @@ def check_table_function(table: exp.Table, context: StatementContext) -> None:
     _check_refused(found, function, context)
 
 
+# What DuckDB's grammar reads before a function of that name is looked for.
+_GRAMMAR = frozenset("array grouping grouping_id percentile_cont percentile_disc try".split())
+
+
 def _check_function(node: exp.Anonymous, context: StatementContext) -> None:
     if isinstance(node.parent, exp.Table) or node.meta.get("own"):
         return  # check_table_function looks at it; a sequence of the user's own was found
+    if node.name.lower() in _GRAMMAR:
+        return
     found = classified(node.name) or table_function(node.name)
     if found is None or (found.kind == "table" and found.refused is None):
         raise _unknown("function", node.name, ALLOWED_FUNCTIONS, node, context)
     _check_refused(found, node, context)
+    if found.name in _TYPED_BY_TEXT:
+        _check_structure(node, context)
+
+
+# Their second argument is a structure in JSON, with names of types in its texts.
+_TYPED_BY_TEXT = frozenset({"from_json", "from_json_strict", "json_transform"}) | {
+    "json_transform_strict"
+}
+_WORDS_OF_TYPES = BUILTIN_TYPES | {"precision", "time", "varying", "with", "without", "zone"}
+
+
+def _check_structure(node: exp.Anonymous, context: StatementContext) -> None:
+    """Refuse a structure that names types which are not DuckDB's own: they may be another user's.
+
+    Raises:
+        NotSupportedError: it does, or it is not written out.
+    """
+    structure = node.expressions[1] if len(node.expressions) == 2 else exp.Literal.string("null")
+    names: list[object] | None = None
+    if isinstance(structure, exp.Literal) and structure.is_string:
+        try:
+            # An object as the list of its values, all of them: a name may stand there twice.
+            read = json.loads(structure.name, object_pairs_hook=_values)
+            names = list(_leaves(read))
+        except ValueError:
+            names = None  # DuckDB would read the part that is JSON
+    if names is None or not all(
+        fold(word) in _WORDS_OF_TYPES
+        for name in names
+        if isinstance(name, str)
+        for word in re.findall(r"[^\W\d]\w*|[^\w\s()\[\],]", name)
+    ):
+        raise NotSupportedError(
+            f"{node.name} takes a structure that is written out and names DuckDB's own types",
+            hint="""json_transform(value, '{"a": "INTEGER", "b": ["VARCHAR"]}')""",
+            position=position(context.text, node),
+            statement=context.text,
+        )
+
+
+def _values(pairs: list[tuple[str, Any]]) -> list[Any]:
+    return [value for _, value in pairs]
+
+
+def _leaves(value: Any) -> Iterator[object]:
+    """Yield what a structure holds and is neither a list nor an object."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _leaves(one)
+    else:
+        yield value
 
 
 def _check_refused(function: Function, node: exp.Expr, context: StatementContext) -> None:

@@ -9,6 +9,8 @@ from sqlglot import exp
 from memql.engine.names import fold
 
 MEMORIES = "memories"
+# recurring.t, in a recursive t, is all that t has so far; t alone is what its last step added.
+RECURRING = "recurring"
 CTE_PREFIX = "_memql_cte"
 
 
@@ -79,10 +81,15 @@ def visible_ctes(table: exp.Expr) -> set[str]:
 
 def cte_of(table: exp.Table) -> exp.CTE | None:
     """Return the common table expression that a table reference means, None if it means a table."""
-    if not isinstance(table.this, exp.Identifier) or table.db:
+    if not isinstance(table.this, exp.Identifier):
+        return None
+    if table.db and (table.catalog or fold(table.db) != RECURRING):
         return None
     name = fold(table.name)
-    return next((cte for cte in ctes_around(table) if fold(cte.alias) == name), None)
+    found = next((cte for cte in ctes_around(table) if fold(cte.alias) == name), None)
+    if found is not None and table.db and not (found.parent and found.parent.args["recursive"]):
+        return None
+    return found
 
 
 def ctes_around(node: exp.Expr) -> Iterator[exp.CTE]:

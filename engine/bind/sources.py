@@ -129,7 +129,7 @@ class Sources:
         if fold(table.db) == SCHEMA and not table.catalog:
             self._read_catalog(table)
             return
-        if not table.db and fold(name) in visible_ctes(table):
+        if cte_of(table) is not None:
             return
         # The grammar makes TimeTravel of these, and check_query_nodes refuses that.
         assert not any(
@@ -251,8 +251,8 @@ def check_names(query: exp.Query) -> None:
             continue
         if is_ordinary(table):
             continue
-        if table.db or not (
-            name.startswith((PART_TABLE, FILE_TABLE))
+        if not (
+            (name.startswith((PART_TABLE, FILE_TABLE)) and not table.db)
             or (name.startswith(CTE_PREFIX) and cte_of(table))
         ):
             raise InternalError(f"the table {table.sql(dialect='duckdb')} was not resolved")

@@ -34,6 +34,11 @@ class CallParser(TypeParser):
         "SUBSTRING": lambda self: self._words_between("substring", ("FROM", "FOR")),
         "TRIM": lambda self: self._parse_trim(),
     }
+    SUBQUERY_TOKENS: ClassVar[set[TokenType]] = {
+        *DuckDBParser.SUBQUERY_TOKENS,
+        TokenType.FROM,
+        TokenType.VALUES,
+    }
     NO_PAREN_FUNCTION_PARSERS: ClassVar[dict[str, Callable[..., Any]]] = {
         name: DuckDBParser.NO_PAREN_FUNCTION_PARSERS[name] for name in ("ANY", "CASE")
     }

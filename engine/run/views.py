@@ -10,12 +10,10 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.options import check_option_names
-from memql.engine.bind.parameters import Values
 from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, position_of_word, unknown
 from memql.engine.plan import Materialize, Select, print_all
-from memql.engine.printing import Printed
 from memql.engine.run.executor import Executor
 from memql.engine.run.relation import run_printed
 from memql.engine.run.trace import Trace
@@ -164,7 +162,7 @@ class ViewRunner:
         plan = self._binder().bind(scan)
         if isinstance(plan, Select) and not plan.input.parts:
             printed = plan.input.printed
-            empty = Printed(f"SELECT * FROM ({printed.sql}) LIMIT 0", printed.parameters)
+            empty = replace(printed, sql=f"SELECT * FROM ({printed.sql}) LIMIT 0")
             executor = self.executor
             run_printed(empty, executor.cursor, executor.values, executor.context)
 
@@ -279,8 +277,7 @@ class ViewRunner:
         return plan
 
     def _binder(self) -> QueryBinder:
-        context = self.executor.context
-        return QueryBinder(context, self.views, Values({}, context.now))
+        return QueryBinder(self.executor.context, self.views, self.executor.values)
 
     def _restore(self, entry: ViewEntry, old: ViewEntry | None, node: exp.Expr) -> None:
         self.views.remove(entry)

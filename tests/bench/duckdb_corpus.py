@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import duckdb
 
 import memql
 
-from .sqllogic import Statement, read_statements
+from .sqllogic import read_statements
 
 FOLDERS = ("aggregate", "join", "subquery", "window", "cte", "setops", "types")
 SECONDS = 10
@@ -34,8 +34,6 @@ _GRAMMAR = (
     "using with recursive macro function type enum or replace if not exists integer int varchar "
     "bigint double primary key null order by group limit union all join on and i j a b x"
 ).split()
-
-Rows = list[str]
 
 
 @dataclass
@@ -95,91 +93,114 @@ def _print_line(name: str, found: Found) -> None:
 
 def run_file(path: Path, found: Found) -> None:
     """Run the statements of one file, and count its SELECTs in ``found``."""
-    before: dict[str, str] = {}
     with memql.connect() as con, duckdb.connect() as plain:
-        for statement in read_statements(path):
-            kind = first_word(statement.sql)
-            if kind in LEFT_OUT or not kind:
-                continue
-            place = f"{'/'.join(path.parts[-3:])}:{statement.line}"
-            _run_statement(statement, kind, con, plain, found, place, before)
+        both = _Both(con, plain, found)
+        for text in read_statements(path):
+            for sql, selects in _single_statements(text.sql, plain):
+                if first_word(sql) not in LEFT_OUT:
+                    place = f"{'/'.join(path.parts[-3:])}:{text.line}"
+                    both.run(sql, place, compared=selects and not text.fails)
 
 
-def _run_statement(
-    statement: Statement,
-    kind: str,
-    con: memql.Connection,
-    plain: duckdb.DuckDBPyConnection,
-    found: Found,
-    place: str,
-    before: dict[str, str],
-) -> None:
-    """Run one statement on both sides.
+def _single_statements(text: str, plain: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, bool]]:
+    """Yield each statement of a text, and whether it is a SELECT; none if DuckDB cannot read it."""
+    try:
+        statements = plain.extract_statements(text)
+    except duckdb.Error:
+        return
+    for statement in statements:
+        yield (
+            statement.query,
+            statement.type
+            in (
+                duckdb.StatementType.SELECT,
+                duckdb.StatementType.MULTI,  # a PIVOT that finds its columns in the data
+            ),
+        )
+
+
+class _Both:
+    """Runs statements through MemQL and through DuckDB.
 
     Args:
-        before: what of the file failed before, by the name of the table or view that is missed.
+        con: MemQL's connection.
+        plain: DuckDB's.
+        found: where the SELECTs are counted.
     """
-    sql = statement.sql
-    try:
-        names, rows = answer(plain.execute, plain.interrupt, sql)
-    except (duckdb.Error, RuntimeError):
-        # What DuckDB refuses is not compared; but it must end a transaction on both sides alike.
-        if kind in ("begin", "commit", "rollback", "start", "end", "abort"):
-            _quietly(con, sql)
-        return
-    selects = kind in ("select", "with", "from", "values", "pivot", "unpivot", "table", "(")
-    if not selects or statement.fails:
-        problem = _quietly(con, sql)
-        if problem is not None:
-            for name in _words(sql) - set(_GRAMMAR):
-                before.setdefault(name, f"{kind}: {problem}")
-        return
-    found.compared += 1
-    try:
-        its_names, its_rows = answer(con.execute, lambda: None, sql)
-    except Exception as error:  # whatever comes, the others are still to be compared
-        missing = re.search(r"unknown (?:table|type|function|view)\w* '([^']+)'", str(error))
-        cause = before.get(missing[1].lower()) if missing is not None else None
-        found.miss(cause or shortened(error), place)
-        return
-    if its_rows != rows:
-        again = answer(plain.execute, plain.interrupt, sql)[1]
-        cause = next((before[word] for word in _words(sql) if word in before), "other rows")
-        found.miss(cause if again == rows else "no stable answer in DuckDB", place)
-        return
-    found.alike += 1
-    found.names += its_names != names
+
+    def __init__(
+        self, con: memql.Connection, plain: duckdb.DuckDBPyConnection, found: Found
+    ) -> None:
+        self._con, self._plain, self._found = con, plain, found
+        # What failed in MemQL, by the names that stand in it: later misses come from it.
+        self._before: dict[str, str] = {}
+
+    def run(self, sql: str, place: str, *, compared: bool) -> None:
+        """Run one statement, and compare its rows if that is asked for."""
+        try:
+            names, rows = self._answer(sql)
+        except Exception:
+            # What DuckDB refuses, or Python cannot hold, is not compared; but a transaction must
+            # end on both sides.
+            if first_word(sql) in ("begin", "commit", "rollback", "start", "end", "abort"):
+                self._change(sql)
+            return
+        if not compared:
+            self._change(sql)
+            return
+        self._found.compared += 1
+        try:
+            its_names, its_rows = answer(self._con.execute, sql)
+        except Exception as error:  # whatever comes, the others are still to be compared
+            cause = shortened(error)
+            if "is not possible inside a query" in cause:
+                self._remember(sql, cause)
+            missing = re.search(r"unknown (?:table|type|function|view)\w* '([^']+)'", str(error))
+            if missing is not None:
+                cause = self._before.get(missing[1].lower(), cause)
+            self._found.miss(cause, place)
+            return
+        if its_rows == rows:
+            self._found.alike += 1
+            self._found.names += its_names != names
+        elif self._answer(sql)[1] != rows:
+            self._found.miss("no stable answer in DuckDB", place)
+        else:
+            causes = (self._before[word] for word in _words(sql) if word in self._before)
+            self._found.miss(next(causes, "other rows"), place)
+
+    def _answer(self, sql: str) -> tuple[list[str], list[str]]:
+        timer = threading.Timer(SECONDS, self._plain.interrupt)
+        timer.start()
+        try:
+            return answer(self._plain.execute, sql)
+        finally:
+            timer.cancel()
+
+    def _change(self, sql: str) -> None:
+        try:
+            self._con.execute(sql)
+        except Exception as error:
+            self._remember(sql, f"{first_word(sql)}: {shortened(error)}")
+
+    def _remember(self, sql: str, problem: str) -> None:
+        for name in _words(sql) - set(_GRAMMAR):
+            self._before.setdefault(name, problem)
 
 
 def _words(sql: str) -> set[str]:
     return set(re.findall(r"[a-z_]\w*", sql.lower()))
 
 
-def _quietly(con: memql.Connection, sql: str) -> str | None:
-    """Run a statement, and return how it failed, if it did."""
-    try:
-        con.execute(sql)
-    except Exception as error:
-        return shortened(error)
-    return None
-
-
 def answer(
-    execute: Callable[[str], duckdb.DuckDBPyConnection | memql.Cursor],
-    interrupt: Callable[[], None],
-    sql: str,
-) -> tuple[list[str], Rows]:
+    execute: Callable[[str], duckdb.DuckDBPyConnection | memql.Cursor], sql: str
+) -> tuple[list[str], list[str]]:
     """Return the column names and the rows of a statement, the rows in an order of their own."""
-    timer = threading.Timer(SECONDS, interrupt)
-    timer.start()
-    try:
-        cursor = execute(sql)
-        names = [column[0] for column in cursor.description or ()]
-        rows = sorted(repr(tuple(row)) for row in cursor.fetchall())
-        # The time zone is one of pytz in DuckDB, and one of Python's own here.
-        return names, [row.replace("<StaticTzInfo 'Etc/UTC'>", "<UTC>") for row in rows]
-    finally:
-        timer.cancel()
+    cursor = execute(sql)
+    names = [column[0] for column in cursor.description or ()]
+    rows = sorted(repr(tuple(row)) for row in cursor.fetchall())
+    # The time zone is one of pytz in DuckDB, and one of Python's own here.
+    return names, [row.replace("<StaticTzInfo 'Etc/UTC'>", "<UTC>") for row in rows]
 
 
 def first_word(sql: str) -> str:

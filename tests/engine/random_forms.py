@@ -128,7 +128,8 @@ def _distinct(draw: Queries) -> Query:
 
 @form(6)
 def _with(draw: Queries) -> Query:
-    parts = []
+    parts, own = [], set[str]()
+    within = draw.reached()
     for _ in range(draw.random.randint(1, 3)):
         made = draw.query() if draw.chance(0.3) else draw.select()
         if not made.columns:
@@ -140,15 +141,13 @@ def _with(draw: Queries) -> Query:
             columns = tuple((f"n{i}", kind) for i, (_, kind) in enumerate(columns))
             shown = f"({', '.join(one for one, _ in columns)})"
         how = draw.pick(["", "", "MATERIALIZED ", "NOT MATERIALIZED "])
-        if name in [known for known, _ in draw.ctes]:
+        if name in own:
             name = draw.new_name("c")
+        own.add(name)
         parts.append(f"{name}{shown} AS {how}({made.text})")
-        draw.ctes.append((name, columns))
-        # From here on a stored table of that name is hidden.
-        draw.hide(name)
+        draw.name(name, columns)
     made = draw.select(1) if draw.chance(0.6) else _grouped(draw)
-    draw.ctes.clear()
-    draw.show_all()
+    draw.reach_again(within)
     return Query(f"WITH {', '.join(parts)} {made.text}", made.columns, made.ordered)
 
 
@@ -166,8 +165,8 @@ def _recursive(draw: Queries) -> Query:
     name = draw.pick(["memories", "tree", "people_up"])
     start = draw.random.randint(0, 4)
     query = (
-        f"WITH RECURSIVE {name}(id, depth, path) AS (SELECT id, 0, [name] FROM people WHERE "
-        f"id = {start} {union} SELECT p.id, depth + 1, path || [p.name] FROM people AS p "
+        f"WITH RECURSIVE {name}(id, depth, path) AS (SELECT id, 0, [name] FROM main.people WHERE "
+        f"id = {start} {union} SELECT p.id, depth + 1, path || [p.name] FROM main.people AS p "
         f"JOIN {name} AS up ON p.boss = up.id) SELECT id AS a, depth AS b, path AS d FROM {name}"
     )
     return Query(query, (("a", "int"), ("b", "int"), ("d", "strs")))
@@ -175,11 +174,11 @@ def _recursive(draw: Queries) -> Query:
 
 @form(4)
 def _star(draw: Queries) -> Query:
-    name = draw.pick(draw.tables)
+    name = draw.stored(draw.tables)
     columns = TABLES[name]
     text, source = draw.table(name)
     reach = Expressions(draw.random, [source])
-    some = [one for one, _ in draw.random.sample(columns, min(2, len(columns)))]
+    some = [one for one, _ in draw.random.sample(columns, 2) if one != "at"] or ["id"]
     star = draw.pick(["*", f"{source.alias}.*"])
     first = f'"{some[0]}"'
     kind = dict(columns)[some[0]]
@@ -214,7 +213,7 @@ def _star(draw: Queries) -> Query:
 
 @form(3)
 def _pivot(draw: Queries) -> Query:
-    name = draw.pick(["people", "events", "items", "memories"])
+    name = draw.stored(["people", "events", "items", "memories"])
     by, value, group = {
         "people": ("active", "score", "boss"),
         "events": ("note", "amount", "person"),
@@ -252,7 +251,7 @@ def _alias_used(draw: Queries) -> Query:
 
 @form(2)
 def _unnest(draw: Queries) -> Query:
-    text, source = draw.table(draw.pick(["items", "memories"]))
+    text, source = draw.table(draw.stored(["items", "memories"]))
     reach = Expressions(draw.random, [source])
     kind = draw.pick(["ints", "strs"])
     columns = (("u", kind[:3]), ("b", "str"))
@@ -263,7 +262,7 @@ def _unnest(draw: Queries) -> Query:
 def _asof(draw: Queries) -> Query:
     kind = draw.pick(["ASOF JOIN", "ASOF LEFT JOIN"])
     left, source = draw.table("events")
-    right, other = draw.table(draw.pick(["items", "people"]))
+    right, other = draw.table(draw.stored(["items", "people"]))
     one = draw.pick([f"{source.alias}.id", f"{source.alias}.amount", f"{source.alias}.item"])
     sign = draw.pick([">=", ">", "<=", "<"])
     reach = Expressions(draw.random, [source, other])

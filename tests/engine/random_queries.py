@@ -49,6 +49,14 @@ class Query:
     ordered: bool = False
 
 
+@dataclass(frozen=True)
+class Reached:
+    """The common table expressions in reach, and the names of the tables that they hide."""
+
+    ctes: tuple[tuple[str, Columns], ...]
+    hidden: frozenset[str]
+
+
 @dataclass
 class Queries:
     """Draws queries.
@@ -93,11 +101,15 @@ class Queries:
 
     def table(self, name: str | None = None) -> tuple[str, Source]:
         """Return a stored table as a source."""
-        name = name or self.pick([one for one in self.tables if one not in self._hidden])
+        name = name or self.stored(self.tables)
         written = self.pick([name, name, name.upper(), f'"{name}"'])
         if name != "memories" and self.chance(0.05):
             written = f"main.{name}"
         return self._aliased(written, TABLES[name], key=("id",))
+
+    def stored(self, names: Sequence[str]) -> str:
+        """Return one of some stored tables that nothing hides, or an empty one."""
+        return self.pick([name for name in names if name not in self._hidden] or ["nothing"])
 
     def _aliased(
         self, name: str, columns: Columns, key: tuple[str, ...] = ()
@@ -275,18 +287,18 @@ class Queries:
         """Return true for a share of the calls."""
         return self.random.random() < share
 
-    def hide(self, name: str) -> None:
-        """Read a stored table no more by a name that is a common table expression's now."""
+    def reached(self) -> Reached:
+        """Return the common table expressions in reach."""
+        return Reached(tuple(self._ctes), frozenset(self._hidden))
+
+    def reach_again(self, reached: Reached) -> None:
+        """Go back to what was in reach before."""
+        self._ctes, self._hidden = list(reached.ctes), set(reached.hidden)
+
+    def name(self, name: str, columns: Columns) -> None:
+        """Add a common table expression, which hides what else has its name."""
+        self._ctes = [one for one in self._ctes if one[0] != name] + [(name, columns)]
         self._hidden.add(name)
-
-    def show_all(self) -> None:
-        """Read all stored tables again."""
-        self._hidden.clear()
-
-    @property
-    def ctes(self) -> list[tuple[str, Columns]]:
-        """The common table expressions in reach, which the forms of ``random_forms.py`` add to."""
-        return self._ctes
 
 
 def _same(name: str, left: Source, right: Source) -> bool:
