@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -78,16 +78,27 @@ class Tables:
         cursor: whose transaction they are looked up in.
         context: the statement.
         known: what was looked up before and has not changed since.
+        named_by: whose names are meant, where it is another than who asks: a view's owner.
     """
 
     cursor: duckdb.DuckDBPyConnection
     context: StatementContext
     known: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
+    named_by: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose names are meant."""
+        return self.context.owner if self.named_by is None else self.named_by
 
     @property
     def schema(self) -> str:
-        """The schema of what this statement creates."""
-        return schema_of(self.context.owner)
+        """The schema of the owner's tables."""
+        return schema_of(self.owner)
+
+    def of(self, owner: str) -> Tables:
+        """Return the same tables as an owner names them, in the text of the owner's views."""
+        return self if owner == self.owner else replace(self, named_by=owner)
 
     def find(self, name: str, owner: str = "") -> OrdinaryTable | None:
         """Return a table by its name, None if the user has none of that name.
@@ -119,7 +130,7 @@ class Tables:
         return found
 
     def _schema_named(self, owner: str) -> str | None:
-        if not owner or fold(owner) == MAIN or owner == self.context.owner:
+        if not owner or fold(owner) == MAIN or owner == self.owner:
             return self.schema
         return schema_of(owner) if self.context.user is None else None
 

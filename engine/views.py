@@ -71,6 +71,13 @@ class ViewCatalog:
         """The ordinary tables that the user may name."""
         return self._tables
 
+    def of(self, owner: str) -> ViewCatalog:
+        """Return the same views as an owner names them, in the text of the owner's views."""
+        tables = self._tables.of(owner)
+        if tables is self._tables:
+            return self
+        return ViewCatalog(self._cursor, self._context, self._parse, tables)
+
     def entries(self) -> list[ViewEntry]:
         """Return the views by name."""
         rows = self._cursor.execute(
@@ -109,7 +116,7 @@ class ViewCatalog:
             ProgrammingError: the administrator named a view that several users have.
         """
         named = [entry for entry in self.entries() if entry.name.lower() == name.lower()]
-        own = [entry for entry in named if entry.owner == self._context.owner]
+        own = [entry for entry in named if entry.owner == self._tables.owner]
         if own:
             return own[0]
         if len(named) > 1:

@@ -25,6 +25,7 @@ from memql.engine.functions import classified, table_function
 from memql.engine.names import fold
 from memql.engine.tables import BUILTIN_TYPES, SEQUENCE_FUNCTIONS
 from memql.errors import InternalError, NotSupportedError, ProgrammingError
+from memql.storage.schema import SCHEMA as OWN_SCHEMA
 
 # The kinds of DuckDB's parse nodes that are no expressions. What a new version adds is refused.
 _NODES = frozenset(
@@ -86,7 +87,7 @@ class _Expected:
             if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier):
                 name = _joined(part.name for part in node.parts)
                 self._names.add(name)
-                self.stored[name] += bool(node.db)
+                self.stored[name] += fold(node.db) == OWN_SCHEMA
             elif isinstance(node, exp.DataType) and node.meta.get("own"):
                 self._types.add(_joined(word.name for word in node.args["words"]))
             elif isinstance(node, exp.Anonymous) and node.meta.get("own"):
@@ -117,8 +118,8 @@ class _Expected:
     def _check_table(self, node: dict[str, Any]) -> None:
         path = node["qualified_name"]["path"]
         name = _joined(path)
-        # What is stored is read as often as the tree says: once more would be past the policy.
-        self.stored[name] -= len(path) > 1
+        # MemQL's own are read as often as the tree says: once more would be past the policy.
+        self.stored[name] -= fold(path[0]) == OWN_SCHEMA
         if name not in self._names or self.stored[name] < 0 or node.get("at_clause"):
             raise InternalError(f"the printed query reads the table {name}, its tree does not")
 

@@ -46,6 +46,8 @@ def check_columns(query: exp.Query, context: StatementContext, views: Views) -> 
                 continue
             if isinstance(column.this, exp.Star) or _is_comprehension_variable(column):
                 continue
+            if isinstance(column.parent, exp.Collate) and column.arg_key == "expression":
+                continue  # COLLATE NOCASE.NOACCENT
             if column.table:
                 _check_qualified(column, scope, names, context, views)
             elif fold(column.name) not in names and fold(column.name) not in _tables(scope):
@@ -145,7 +147,9 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
         if found is not None:
             return list(found.columns)
         view = views.find(source.name)
-        return output_columns(view.query, views, seen) if view is not None else None
+        if view is None:
+            return None
+        return output_columns(view.query, views.of(view.owner), seen)
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Anonymous):
         name = fold(source.this.name)
         return [name] if name in ("range", "generate_series") else None

@@ -72,6 +72,9 @@ class Views(Protocol):
     def tables(self) -> Tables:
         """The ordinary tables."""
 
+    def of(self, owner: str) -> Views:
+        """Return them as an owner names them, in the text of the owner's views."""
+
     def find(self, name: str) -> ViewDefinition | None:
         """Return the view of that name, or None."""
 
@@ -191,7 +194,9 @@ class Sources:
                 limit.set("model", view.model)
         name_subqueries(query)
         self._expanding.append(view.name)
+        names, self.views = self.views, self.views.of(view.owner)
         self.resolve(query)
+        self.views = names
         self._expanding.pop()
         _put_query(table, query)
 

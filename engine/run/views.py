@@ -264,20 +264,21 @@ class ViewRunner:
 
     def _asked(self, entry: ViewEntry) -> Materialize:
         """The plan of a view; AUTO is ACTIVATION here, for a view is there to be computed ahead."""
-        plan = self._plan(self.parse(entry.text, LARGEST_STATEMENT_BYTES))
+        plan = self._plan(self.parse(entry.text, LARGEST_STATEMENT_BYTES), entry.owner)
         if plan.target.form != "AUTO":
             return plan
         return replace(plan, target=replace(plan.target, form="ACTIVATION", view=entry.name))
 
-    def _plan(self, definition: exp.Expr) -> Materialize:
+    def _plan(self, definition: exp.Expr, owner: str | None = None) -> Materialize:
         if not isinstance(definition, syntax.Materialize):
             definition = syntax.Materialize(this=definition, form="AUTO")
-        plan = self._binder().bind(definition)
+        plan = self._binder(owner).bind(definition)
         assert isinstance(plan, Materialize)
         return plan
 
-    def _binder(self) -> QueryBinder:
-        return QueryBinder(self.executor.context, self.views, self.executor.values)
+    def _binder(self, owner: str | None = None) -> QueryBinder:
+        views = self.views if owner is None else self.views.of(owner)
+        return QueryBinder(self.executor.context, views, self.executor.values)
 
     def _restore(self, entry: ViewEntry, old: ViewEntry | None, node: exp.Expr) -> None:
         self.views.remove(entry)

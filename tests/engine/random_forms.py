@@ -79,7 +79,9 @@ def _windowed(draw: Queries) -> Query:
         columns += (("b", "str"),)
     end = f" WINDOW w1 AS {rows.ordered()}" if names else ""
     if draw.chance(0.4):
-        condition = draw.pick([rows.window("bool", names), f"{items[0].split(' AS w_')[0]} IS NULL"])
+        condition = draw.pick(
+            [rows.window("bool", names), f"{items[0].split(' AS w_')[0]} IS NULL"]
+        )
         end += f" QUALIFY {condition}"
     return Query(f"SELECT {', '.join(items)} FROM {text}{draw.where(rows)}{end}", columns)
 
@@ -255,7 +257,9 @@ def _unnest(draw: Queries) -> Query:
     reach = Expressions(draw.random, [source])
     kind = draw.pick(["ints", "strs"])
     columns = (("u", kind[:3]), ("b", "str"))
-    return Query(f"SELECT unnest({reach.of(kind)}) AS u, {reach.of('str')} AS b FROM {text}", columns)
+    return Query(
+        f"SELECT unnest({reach.of(kind)}) AS u, {reach.of('str')} AS b FROM {text}", columns
+    )
 
 
 @form(2)

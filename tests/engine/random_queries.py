@@ -209,9 +209,7 @@ class Queries:
         text, sources = self.sources(depth)
         reach = self.reach(sources, depth, outer)
         columns = self.new_columns()
-        return Query(
-            f"SELECT {self.items(columns, reach)} FROM {text}{self.where(reach)}", columns
-        )
+        return Query(f"SELECT {self.items(columns, reach)} FROM {text}{self.where(reach)}", columns)
 
     def reach(
         self, sources: Sequence[Source], depth: int = 1, outer: Sequence[Source] = ()

@@ -166,7 +166,7 @@ NASTY: dict[str, str] = {
     "USMALLINT": "[NULL, 0, 65535]",
     "UINTEGER": "[NULL, 0, 4294967295]",
     "UBIGINT": "[NULL, 0, 18446744073709551615]",
-    "UHUGEINT": "[NULL, 0, 340282366920938463463374607431768211455::UHUGEINT]",
+    "UHUGEINT": "[NULL, 0::UHUGEINT, 340282366920938463463374607431768211455::UHUGEINT]",
     "FLOAT": "[NULL, 0, '-0', 'nan', 'inf', '-inf', 1e-45, 3.4e38]",
     "DOUBLE": "[NULL, 0, '-0', 'nan', 'inf', '-inf', 5e-324, 1.7e308]",
     "DECIMAL(38,10)": "[NULL, 0, 9999999999999999999999999999.9999999999, -1]",
@@ -208,7 +208,8 @@ def failures_of(con: duckdb.DuckDBPyConnection, name: str) -> tuple[list[str], i
         opened = [kind for kind in parameters if kind in UNTYPED or "T[" in kind or "K" in kind]
         choices = [None]
         if opened:
-            choices = list(dict.fromkeys(one for kind in opened for one in GENERIC[kind]))
+            kinds = ["T[]"] if "T[]" in opened else opened
+            choices = list(dict.fromkeys(one for kind in kinds for one in GENERIC[kind]))
         for choice in choices:
             kinds = [concrete(kind, choice) for kind in parameters]
             if any(kind not in NASTY for kind in kinds):
@@ -262,6 +263,8 @@ def named_in(page: str, heading: str) -> set[str]:
     """Return the names in code marks of one section's table or list."""
     section = re.split(r"^## ", page, flags=re.MULTILINE)
     [text] = [part for part in section if part.startswith(heading)]
+    if "\n|" in text:
+        text = "\n".join(line for line in text.splitlines() if line.startswith("|"))
     return set(re.findall(r"`([^`]+)`", text))
 
 

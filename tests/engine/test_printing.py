@@ -101,10 +101,15 @@ def test_a_pivot_over_found_columns_is_looked_into() -> None:
 
 
 def test_a_stored_table_is_read_as_often_as_the_tree_says() -> None:
-    tree = _tree("SELECT a FROM s.t AS x")
-    check_printed("SELECT a FROM s.t AS x", tree)
-    with pytest.raises(InternalError, match="reads the table s.t"):
-        check_printed("SELECT a, (SELECT b FROM s.t) FROM s.t AS x", tree)
+    tree = _tree("SELECT a FROM _memql.t AS x")
+    check_printed("SELECT a FROM _memql.t AS x", tree)
+    with pytest.raises(InternalError, match="reads the table _memql.t"):
+        check_printed("SELECT a, (SELECT b FROM _memql.t) FROM _memql.t AS x", tree)
+
+
+def test_a_subquery_of_a_named_window_may_show_more_than_once() -> None:
+    text = "SELECT lag(a) OVER w, sum(a) OVER w FROM s.t WINDOW w AS (ORDER BY (SELECT b FROM s.u))"
+    assert print_query(_tree(text)).sql
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,9 @@ class _NoViews:
     def names(self) -> list[str]:
         return []
 
+    def of(self, owner: str) -> _NoViews:
+        return self
+
 
 def _bound(text: str) -> Plan:
     tree = sqlglot.parse_one(text, read=MemQL)

@@ -56,11 +56,16 @@ _MEMORIES = """INSERT INTO memories (id, owner, kind, content, session, source, 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one side says: columns as (name, type) and rows, or the error that it raises."""
+    """What one side says: columns as (name, type) and rows, or the error that it raises.
+
+    Args:
+        rowcount: how many rows a change wrote; -1 where that is not said.
+    """
 
     columns: tuple[tuple[str, str], ...] = ()
     rows: tuple[tuple[Any, ...], ...] = ()
     error: Exception | None = None
+    rowcount: int = -1
 
 
 @dataclass(frozen=True)
@@ -115,7 +120,7 @@ def of_memql(connection: memql.Connection, text: str) -> Answer:
         rows = cursor.fetchall() if cursor.description else []
     except memql.Error as error:
         return Answer(error=error)
-    return Answer(_columns(cursor.description), tuple(rows))
+    return Answer(_columns(cursor.description), tuple(rows), rowcount=cursor.rowcount)
 
 
 def of_plain(connection: duckdb.DuckDBPyConnection, text: str) -> Answer:
