@@ -186,9 +186,9 @@ def resolve_types(tree: exp.Expr, tables: Tables, context: StatementContext) -> 
         if not words or node.meta.get("own"):
             continue
         name = words[-1].name
-        if len(words) == 1 and fold(name) in BUILTIN_TYPES:
-            continue
         bare = len(words) == 1 or (len(words) == 2 and fold(words[0].name) == MAIN)
+        if bare and fold(name) in BUILTIN_TYPES:
+            continue
         own = tables.own("type").get(fold(name)) if bare else None
         if own is not None:
             qualified = [exp.to_identifier(part, quoted=True) for part in (tables.schema, own)]

@@ -103,6 +103,9 @@ def _output_columns(query: exp.Expr, views: Views, seen: Seen) -> list[str] | No
                     return None
                 names.extend(columns)
         else:
+            # DuckDB calls everything else by its text: lower(x), CAST(x AS INTEGER).
+            if not isinstance(projection, exp.Alias | exp.Column | exp.Dot):
+                return None
             name = projection.alias_or_name
             if not name:
                 return None
@@ -275,7 +278,8 @@ def _check_table(
 ) -> None:
     tables = _tables(scope)
     if column.table and fold(column.table) not in tables:
-        if names is None or fold(column.table) in names:
+        first = fold(column.parts[0].name)  # s.a.b may be the field b of a field of s
+        if names is None or first in names or (column.db and first in tables):
             return  # the fields of a struct
         raise unknown("table", column.table, tables, context, column.args["table"])
 
@@ -289,13 +293,18 @@ def _check_qualified(
 ) -> None:
     tables = _tables(scope)
     table = tables.get(fold(column.table))
+    first = fold(column.parts[0].name)
+    if column.db and (first in tables or first in names):
+        return  # fields of a struct
     if table is None:
         # a.b may also be the field b of a struct column a.
-        if fold(column.table) not in names:
+        if first not in names:
             raise unknown("table", column.table, tables, context, column.args["table"])
         return
     columns = source_columns(table, views)
     if isinstance(table, exp.Table) and fold(column.name) == "rowid":
         return
     if columns is not None and fold(column.name) not in {fold(name) for name in columns}:
+        if scope.parent is not None and fold(column.table) in _tables(scope.parent):
+            return _check_qualified(column, scope.parent, names, context, views)
         raise unknown("column", f"{column.table}.{column.name}", columns, context, column)

@@ -230,8 +230,11 @@ class _Writer:
         self.policy = self.policy or relation.policy
         bound = relation.query
         assert isinstance(bound, exp.Select)
+        shown = {id(one) for one in returning.expressions} if returning is not None else set()
         for place, expression in zip(places, bound.expressions, strict=False):
-            place.replace(expression.copy())
+            # A call that was bounded carries its name, which is for a column of the result.
+            kept = expression if id(place) in shown else expression.unalias()
+            place.replace(kept.copy())
         return bound
 
     def _assigned(self, assignments: list[exp.Expr]) -> list[exp.Expr]:

@@ -174,6 +174,12 @@ class PlainParser(CallParser):
 
     # -- queries ------------------------------------------------------------------------------
 
+    def _parse_value(self, values: bool = True) -> exp.Tuple | None:
+        # VALUES (1), (2), AS t: the last comma is none.
+        if self._curr and self._curr.token_type in (TokenType.ALIAS, TokenType.R_PAREN):
+            return None
+        return super()._parse_value(values)
+
     def _parse_wrapped_id_vars(self, optional: bool = False) -> list[exp.Expr]:
         # Behind USING KEY of a recursive CTE stand columns and aggregates.
         if [token.text.upper() for token in self._tokens[self._index - 2 : self._index]] == [

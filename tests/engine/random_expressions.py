@@ -12,29 +12,32 @@ from dataclasses import dataclass
 # nothing depends on the order in which rows are read.
 TEMPLATES: dict[str, str] = {
     "int": """
-        {int} + {int} ; {int} - {n} ; {int} * {n} ; - {int} ; abs({int}) ; {int} % 7 ; {int} // {n}
-        {int} & 6 ; {int} | 1 ; xor({int}, 3) ; ({int} + {n}) * {n} ; {int} << 1 ; sign({int})
-        length({str}) ; strlen({str}) ; position({s} IN {str}) ; instr({str}, 'a') ; ord({s})
-        CASE WHEN {bool} THEN {int} ELSE {n} END ; CASE {str} WHEN {s} THEN {int} WHEN 'tea' THEN 1 END
-        coalesce({int}, {n}) ; nullif({int}, {n}) ; ifnull({int}, 0) ; if({bool}, {int}, {int})
-        greatest({int}, {int}, {n}) ; least({int}, {n}) ; len({ints}) ; length({strs}) ; {ints}[{n}]
-        {ints}[-1] ; list_extract({ints}, {n}) ; array_length({strs}) ; list_max({ints})
-        list_sum({ints}) ; list_reduce([{n}, {int}, 2], LAMBDA a, b : a + b) ; list_position({strs}, {s})
-        year({date}) ; month({date}) ; extract(day FROM {date}) ; extract('hour' FROM {ts})
-        date_part('dow', {date}) ; date_diff('day', {date}, {date}) ; {date} - {date}
-        datediff('hour', {ts}, {ts}) ; {dims}.w ; {dims}['w'] ; struct_extract({dims}, 'w')
-        TRY_CAST({str} AS INTEGER) ; {int}::INTEGER ; CAST({dbl} AS BIGINT) ; round({dbl})::INT
-        json_array_length({json}) ; ({json} -> '$.a')::VARCHAR.length() ; {props}['k']
-        cardinality({props}) ; element_at({props}, 'l')[1] ; bit_count({n}) ; floor({dbl})::INTEGER
-        ({int})::BIGINT ; unicode({s}) ; levenshtein({s}, {s}) ; list_count({strs}) ; ascii({s})
+        {int} + {int} ; {int} - {n} ; {int} * {n} ; - {int} ; abs({int}) ; {int} % 7
+        {int} // {n} ; {int} & 6 ; {int} | 1 ; xor({int}, 3) ; ({int} + {n}) * {n} ; {int} << 1
+        sign({int}) ; length({str}) ; strlen({str}) ; position({s} IN {str}) ; instr({str}, 'a')
+        ord({s}) ; CASE WHEN {bool} THEN {int} ELSE {n} END
+        CASE {str} WHEN {s} THEN {int} WHEN 'tea' THEN 1 END ; coalesce({int}, {n})
+        nullif({int}, {n}) ; ifnull({int}, 0) ; if({bool}, {int}, {int})
+        greatest({int}, {int}, {n}) ; least({int}, {n}) ; len({ints}) ; length({strs})
+        {ints}[{n}] ; {ints}[-1] ; list_extract({ints}, {n}) ; array_length({strs})
+        list_max({ints}) ; list_sum({ints}) ; list_reduce([{n}, {int}, 2], LAMBDA a, b : a + b)
+        list_position({strs}, {s}) ; year({date}) ; month({date}) ; extract(day FROM {date})
+        extract('hour' FROM {ts}) ; date_part('dow', {date}) ; date_diff('day', {date}, {date})
+        {date} - {date} ; datediff('hour', {ts}, {ts}) ; {dims}.w ; {dims}['w']
+        struct_extract({dims}, 'w') ; TRY_CAST({str} AS INTEGER) ; {int}::INTEGER
+        CAST({dbl} AS BIGINT) ; round({dbl})::INT ; json_array_length({json})
+        ({json} -> '$.a')::VARCHAR.length() ; {props}['k'] ; cardinality({props})
+        element_at({props}, 'l')[1] ; bit_count({n}) ; floor({dbl})::INTEGER ; ({int})::BIGINT
+        unicode({s}) ; levenshtein({s}, {s}) ; list_count({strs}) ; ascii({s})
         CAST({bool} AS INTEGER) ; {int}::TINYINT % 5::TINYINT ; epoch({ts})::BIGINT // 3600
         (SELECT {int}) ; len(string_split({str}, ' ')) ; len([x FOR x IN {ints} IF x > {n}])
         list_aggregate({ints}, 'max') ; hamming('abc', 'abd') ; gcd({int}, 6) ; factorial({n})
     """,
     "dec": """
-        {dec} + 1.25 ; {dec} - {n} ; -{dec} ; {dec} * {n} ; round({dec}, 1) ; abs({dec}) ; .5 + {dec}
-        CASE WHEN {bool} THEN {dec} END ; coalesce({dec}, 0.5) ; CAST({int} AS DECIMAL(12, 2))
-        {dec} % 3 ; greatest({dec}, 1.5) ; {int}::DECIMAL(9, 1) ; trunc({dec})
+        {dec} + 1.25 ; {dec} - {n} ; -{dec} ; {dec} * {n} ; round({dec}, 1) ; abs({dec})
+        .5 + {dec} ; CASE WHEN {bool} THEN {dec} END ; coalesce({dec}, 0.5)
+        CAST({int} AS DECIMAL(12, 2)) ; {dec} % 3 ; greatest({dec}, 1.5) ; {int}::DECIMAL(9, 1)
+        trunc({dec})
     """,
     "dbl": """
         {dbl} + {n} ; {dbl} * 2 ; {dbl} / 2 ; - {dbl} ; abs({dbl}) ; floor({dbl}) ; ceil({dbl})
@@ -46,11 +49,12 @@ TEMPLATES: dict[str, str] = {
     "str": """
         {str} || {s} ; {str} || {str} ; upper({str}) ; lower({str}) ; trim({str}) ; reverse({str})
         concat({str}, {int}, {s}) ; concat_ws('-', {str}, {s}) ; substring({str}, 2, {n})
-        {str}[1:{n}] ; {str}[-{n}:] ; {str}[:{n}] ; left({str}, {n}) ; right({str}, 2) ; {str}[{n}]
-        replace({str}, 'a', {s}) ; lpad({str}, 6, '*') ; rpad({str}, {n}, '.') ; repeat({s}, {n})
-        coalesce({str}, {s}) ; nullif({str}, {s}) ; CASE WHEN {bool} THEN {str} ELSE {s} END
-        CAST({int} AS VARCHAR) ; {date}::VARCHAR ; {bool}::TEXT ; {dec}::VARCHAR ; {dims}.label
-        {dims}['label'] ; {strs}[1] ; list_extract({strs}, {n}) ; array_to_string({strs}, ', ')
+        {str}[1:{n}] ; {str}[-{n}:] ; {str}[:{n}] ; left({str}, {n}) ; right({str}, 2)
+        {str}[{n}] ; replace({str}, 'a', {s}) ; lpad({str}, 6, '*') ; rpad({str}, {n}, '.')
+        repeat({s}, {n}) ; coalesce({str}, {s}) ; nullif({str}, {s})
+        CASE WHEN {bool} THEN {str} ELSE {s} END ; CAST({int} AS VARCHAR) ; {date}::VARCHAR
+        {bool}::TEXT ; {dec}::VARCHAR ; {dims}.label ; {dims}['label'] ; {strs}[1]
+        list_extract({strs}, {n}) ; array_to_string({strs}, ', ')
         regexp_replace({str}, '[aeiou]', '#', 'g') ; regexp_extract({str}, '(\\w)\\w*', 1)
         split_part({str}, ' ', {n}) ; strftime({date}, '%d.%m.%Y') ; dayname({date}) ; md5({s})
         {json} ->> '$.a' ; {json}->>'b' ; json_extract_string({json}, {path}) ; json_type({json})
@@ -79,40 +83,44 @@ TEMPLATES: dict[str, str] = {
         {ts} AT TIME ZONE 'Europe/Berlin' ; TIMESTAMPTZ '2024-02-29 08:00:00+02'
     """,
     "iv": """
-        to_days({int}) ; INTERVAL '1' DAY ; INTERVAL 3 HOURS + INTERVAL '{n} minutes' ; {ts} - {ts}
-        INTERVAL ({n}) DAY ; {iv} * 2 ; to_minutes({n}) ; coalesce({iv}, INTERVAL '1 hour')
-        age({ts}, TIMESTAMP '2020-02-29 00:00:00')
+        to_days({int}) ; INTERVAL '1' DAY ; INTERVAL 3 HOURS + INTERVAL '{n} minutes'
+        {ts} - {ts} ; INTERVAL ({n}) DAY ; {iv} * 2 ; to_minutes({n})
+        coalesce({iv}, INTERVAL '1 hour') ; age({ts}, TIMESTAMP '2020-02-29 00:00:00')
     """,
     "bool": """
         {int} = {int} ; {int} < {int} ; {int} <> {n} ; {int} != {n} ; {int} >= {n} ; {dec} > {n}
         {dbl} <= 1.5 ; {str} = {s} ; {str} < {str} ; {date} > DATE '2024-02-28' ; {ts} >= {ts}
         {tz} < TIMESTAMPTZ '2024-03-02' ; {int} BETWEEN {n} AND 9 ; {int} NOT BETWEEN 1 AND {int}
         {date} BETWEEN DATE '2000-01-01' AND {date} ; {bool} AND {bool} ; {bool} OR {bool}
-        NOT {bool} ; ({bool}) = ({bool}) ; {int} IS NULL ; {str} IS NOT NULL ; {dbl} ISNULL ; {bool} IS TRUE
-        {bool} IS NOT FALSE ; {str} LIKE {pattern} ; {str} NOT LIKE {pattern} ; {str} ILIKE '%A%'
-        {str} NOT ILIKE {pattern} ; {str} SIMILAR TO '[A-Z]?.*e.*' ; {str} LIKE 'h!_%' ESCAPE '!'
-        {str} GLOB '*e*' ; {str} ~ '^[a-z]+$' ; regexp_matches({str}, 'e+') ; contains({str}, {s})
-        starts_with({str}, {s}) ; {str} ^@ {s} ; {str} IN ({s}, 'tea', NULL) ; {int} IN ({n}, 5, {int})
+        NOT {bool} ; ({bool}) = ({bool}) ; {int} IS NULL ; {str} IS NOT NULL ; {dbl} ISNULL
+        {bool} IS TRUE ; {bool} IS NOT FALSE ; {str} LIKE {pattern} ; {str} NOT LIKE {pattern}
+        {str} ILIKE '%A%' ; {str} NOT ILIKE {pattern} ; {str} SIMILAR TO '[A-Z]?.*e.*'
+        {str} LIKE 'h!_%' ESCAPE '!' ; {str} GLOB '*e*' ; {str} ~ '^[a-z]+$'
+        regexp_matches({str}, 'e+') ; contains({str}, {s}) ; starts_with({str}, {s})
+        {str} ^@ {s} ; {str} IN ({s}, 'tea', NULL) ; {int} IN ({n}, 5, {int})
         {int} NOT IN ({n}, 7) ; {str} NOT IN ({s}) ; {int} IS DISTINCT FROM {int}
-        {str} IS NOT DISTINCT FROM {str} ; list_contains({ints}, {n}) ; {n} IN {ints} ; {s} = ANY({strs})
-        list_has_any({strs}, ['a', {s}]) ; {strs} @> ['a'] ; {ints} = [0, 1] ; {strs} && ['b']
-        ({int}, {str}) = ({n}, {s}) ; ({int}, {int}) < ({n}, 3) ; {int} = ANY([1, {n}, 5])
-        {int} > ALL([0, {n}]) ; {ok} ; {dims} = {{'w': 1, 'label': 'ß'}} ; {dims}.w = {n}
-        json_exists({json}, {path}) ; json_contains({json}, '1') ; {json} IS NULL ; json_valid({str})
+        {str} IS NOT DISTINCT FROM {str} ; list_contains({ints}, {n}) ; {n} IN [1, {int}]
+        {s} = ANY({strs}) ; list_has_any({strs}, ['a', {s}]) ; {strs} @> ['a'] ; {ints} = [0, 1]
+        {strs} && ['b'] ; ({int}, {str}) = ({n}, {s}) ; ({int}, {int}) < ({n}, 3)
+        {int} = ANY([1, {n}, 5]) ; {int} > ALL([0, {n}]) ; {ok}
+        {dims} = {{'w': 1, 'label': 'ß'}} ; {dims}.w = {n} ; json_exists({json}, {path})
+        json_contains({json}, '1') ; {json} IS NULL ; json_valid({str})
         CASE WHEN {bool} THEN {bool} ELSE {ok} END ; coalesce({bool}, false) ; {int}::BOOLEAN
-        {str} COLLATE NOCASE = {s} ; {str} COLLATE NOCASE.NOACCENT = 'apfel' ; {iv} > INTERVAL 1 HOUR
-        xor({int}, 1) = 0 ; list_bool_and([x > {n} FOR x IN {ints}]) ; TRY_CAST({str} AS INT) IS NULL
-        map_contains({props}, 'k') ; {str} !~~ {pattern} ; {int} == {n} ; isnan({dbl}) ; NOT ({bool})
+        {str} COLLATE NOCASE = {s} ; {str} COLLATE NOCASE.NOACCENT = 'apfel'
+        {iv} > INTERVAL 1 HOUR ; xor({int}, 1) = 0 ; list_bool_and([x > {n} FOR x IN {ints}])
+        TRY_CAST({str} AS INT) IS NULL ; map_contains({props}, 'k') ; {str} !~~ {pattern}
+        {int} == {n} ; isnan({dbl}) ; NOT ({bool})
     """,
     "ints": """
         [{int}, {n}] ; list_value({int}, {int}) ; range({n}) ; {ints} || [{n}] ; list_sort({ints})
         [x + {n} FOR x IN {ints}] ; [x FOR x IN {ints} IF x % 2 = 0] ; list_concat({ints}, {ints})
         list_transform({ints}, LAMBDA x : x * {n}) ; list_filter({ints}, LAMBDA x : x > {n})
         list_transform({ints}, LAMBDA x, i : x + i) ; list_reverse({ints}) ; {ints}[1:2]
-        list_apply({ints}, LAMBDA x : x + {int}) ; list_distinct([{n}, {n}]) ; generate_series(1, {n})
-        [len(x) FOR x IN {strs}] ; flatten([{ints}, [{n}]]) ; list_slice({ints}, 1, 2) ; {ints}[-2:]
-        list_resize({ints}, 3, 0) ; list_zip({ints}, {ints}).list_transform(LAMBDA z : z[1])
-        coalesce({ints}, []) ; array_append({ints}, {n}) ; list_select([5, 6, 7], [1, {n}])
+        list_apply({ints}, LAMBDA x : x + {int}) ; list_distinct([{n}, {n}])
+        generate_series(1, {n}) ; [len(x) FOR x IN {strs}] ; flatten([{ints}, [{n}]])
+        list_slice({ints}, 1, 2) ; {ints}[-2:] ; list_resize({ints}, 3, 0)
+        list_zip({ints}, {ints}).list_transform(LAMBDA z : z[1]) ; coalesce({ints}, [])
+        array_append({ints}, {n}) ; list_select([5, 6, 7], [1, {n}])
     """,
     "strs": """
         [{str}, {s}] ; string_split({s}, 'a') ; list_sort({strs}, 'DESC') ; {strs} || [{s}]
@@ -122,7 +130,8 @@ TEMPLATES: dict[str, str] = {
     """,
     "dims": """
         {{'w': {int}, 'label': {str}}} ; struct_pack(w := {int}, label := {s}) ; {dims}
-        CASE WHEN {bool} THEN {dims} END ; ROW({int}::INTEGER, {str})::STRUCT(w INTEGER, label VARCHAR)
+        CASE WHEN {bool} THEN {dims} END
+        ROW({int}::INTEGER, {str})::STRUCT(w INTEGER, label VARCHAR)
         struct_update({dims}, w := {n}) ; coalesce({dims}, {{'w': 0, 'label': NULL}})
     """,
     "props": """
@@ -131,40 +140,47 @@ TEMPLATES: dict[str, str] = {
     """,
     "json": """
         {json} ; json_object('a', {int}, 'b', {str}) ; to_json({dims}) ; {json} -> 'b'
-        json_array({int}, {s}) ; json_extract({json}, {path}) ; to_json({strs}) ; '{{"a": [1]}}'::JSON
-        {json} -> '$.b[0]' ; json_merge_patch({json}, '{{"z": 1}}')
+        json_array({int}, {s}) ; json_extract({json}, {path}) ; to_json({strs})
+        '{{"a": [1]}}'::JSON ; {json} -> '$.b[0]' ; json_merge_patch({json}, '{{"z": 1}}')
     """,
-    "uuid": """{uuid} ; '01890000-0000-7000-8000-000000000007'::UUID""",
+    "uuid": """
+        {uuid} ; '01890000-0000-7000-8000-000000000007'::UUID
+    """,
 }
 TEMPLATES["ok"] = "{ok} ; true ; {int} > {n}"
 
 AGGREGATES: dict[str, str] = {
     "int": """
-        count(*) ; count({int}) ; count(DISTINCT {str}) ; sum({int}) ; min({int}) ; max({int}) ; count()
-        sum({int}) FILTER (WHERE {bool}) ; count(*) FILTER ({bool}) ; count(DISTINCT {int}) FILTER (WHERE {ok})
-        arg_max({int}, ({key})) ; arg_min({int}, ({key})) ; max_by({int}, ({key})) ; bit_or({int})
-        count_if({bool}) ; first({int} ORDER BY {key}) ; len(list(DISTINCT {str})) ; bit_xor({n})
+        count(*) ; count({int}) ; count(DISTINCT {str}) ; sum({int}) ; min({int}) ; max({int})
+        count() ; sum({int}) FILTER (WHERE {bool}) ; count(*) FILTER ({bool})
+        count(DISTINCT {int}) FILTER (WHERE {ok}) ; arg_max({int}, ({key}))
+        arg_min({int}, ({key})) ; max_by({int}, ({key})) ; bit_or({int}) ; count_if({bool})
+        first({int} ORDER BY {key}) ; len(list(DISTINCT {str})) ; bit_xor({n})
         sum(DISTINCT {int}) ; approx_count_distinct({n}) ; last({int} ORDER BY {key} DESC)
         quantile_disc({int}, 0.5) ; median({int})::BIGINT
     """,
     "dec": "sum({dec}) ; min({dec}) ; max({dec}) ; sum({dec}) FILTER (WHERE {bool})",
     "dbl": """
-        sum({dbl}) ; avg({int}) ; avg({dbl}) ; max({dbl}) ; median({dbl}) ; quantile_cont({int}, 0.25)
-        round(stddev({int}), 6) ; round(var_pop({dbl}), 6) ; round(corr({int}, {dbl}), 6) ; fsum({dbl})
+        sum({dbl}) ; avg({int}) ; avg({dbl}) ; max({dbl}) ; median({dbl})
+        quantile_cont({int}, 0.25) ; round(stddev({int}), 6) ; round(var_pop({dbl}), 6)
+        round(corr({int}, {dbl}), 6) ; fsum({dbl})
         percentile_cont(0.5) WITHIN GROUP (ORDER BY {int}) ; geomean({n})
     """,
     "str": """
         min({str}) ; max({str}) ; string_agg({str}, ',' ORDER BY {key}) ; arg_max({str}, ({key}))
-        group_concat({str}, '/' ORDER BY {key}) ; array_to_string(list_sort(list(DISTINCT {str})), ';')
-        listagg({str}, '+' ORDER BY {key}) ; min({str}) FILTER (WHERE {bool}) ; any_value({s})
+        group_concat({str}, '/' ORDER BY {key})
+        array_to_string(list_sort(list(DISTINCT {str})), ';') ; listagg({str}, '+' ORDER BY {key})
+        min({str}) FILTER (WHERE {bool}) ; any_value({s})
     """,
     "date": "min({date}) ; max({date}) ; arg_min({date}, ({key}))",
     "ts": "min({ts}) ; max({ts})",
     "tz": "min({tz}) ; max({tz})",
-    "bool": "bool_and({bool}) ; bool_or({bool}) ; count(*) > {n} ; max({int}) IS NULL ; sum({int}) > 5",
+    "bool": """
+        bool_and({bool}) ; bool_or({bool}) ; count(*) > {n} ; max({int}) IS NULL ; sum({int}) > 5
+    """,
     "ints": """
-        list({int} ORDER BY {key}) ; array_agg({int} ORDER BY {key} DESC) ; list_sort(list(DISTINCT {int}))
-        list({int} ORDER BY {key}) FILTER (WHERE {bool})
+        list({int} ORDER BY {key}) ; array_agg({int} ORDER BY {key} DESC)
+        list_sort(list(DISTINCT {int})) ; list({int} ORDER BY {key}) FILTER (WHERE {bool})
     """,
     "strs": "list({str} ORDER BY {key}) ; array_agg({str} ORDER BY {key}) ; max({strs})",
 }
@@ -172,14 +188,17 @@ AGGREGATES: dict[str, str] = {
 WINDOWS: dict[str, str] = {
     "int": """
         row_number() OVER {w} ; rank() OVER {w} ; dense_rank() OVER {w} ; ntile({n}) OVER {w}
-        lag({int}) OVER {w} ; lead({int}, {n}, 0) OVER {w} ; sum({int}) OVER {f} ; count(*) OVER {f}
-        first_value({int}) OVER {f} ; last_value({int}) OVER {f} ; nth_value({int}, {n}) OVER {f}
-        max({int}) OVER {p} ; count({str}) OVER () ; sum({int}) FILTER (WHERE {bool}) OVER {f}
-        lag({int} IGNORE NULLS) OVER {w} ; first_value({int} IGNORE NULLS) OVER {f} ; min({int}) OVER {f}
+        lag({int}) OVER {w} ; lead({int}, {n}, 0) OVER {w} ; sum({int}) OVER {f}
+        count(*) OVER {f} ; first_value({int}) OVER {f} ; last_value({int}) OVER {f}
+        nth_value({int}, {n}) OVER {f} ; max({int}) OVER {p} ; count({str}) OVER ()
+        sum({int}) FILTER (WHERE {bool}) OVER {f} ; lag({int} IGNORE NULLS) OVER {w}
+        first_value({int} IGNORE NULLS) OVER {f} ; min({int}) OVER {f}
         sum({int}) OVER (ORDER BY {int} RANGE BETWEEN 2 PRECEDING AND CURRENT ROW)
         sum(DISTINCT {int}) OVER {p}
     """,
-    "dbl": "percent_rank() OVER {w} ; cume_dist() OVER {w} ; sum({dbl}) OVER {f} ; avg({int}) OVER {p}",
+    "dbl": """
+        percent_rank() OVER {w} ; cume_dist() OVER {w} ; sum({dbl}) OVER {f} ; avg({int}) OVER {p}
+    """,
     "str": """
         lag({str}) OVER {w} ; max({str}) OVER {p} ; string_agg({str}, ',') OVER {f}
         first_value({str}) OVER {f} ; last_value({str} IGNORE NULLS) OVER {f}
@@ -204,7 +223,9 @@ LITERALS: dict[str, str] = {
     "strs": "['a', 'b'] ; ['ü', NULL] ; NULL::VARCHAR[]",
     "dims": "{'w': 1, 'label': 'x'} ; NULL::STRUCT(w INTEGER, label VARCHAR)",
     "props": "MAP {'k': 1} ; MAP {'l': 2, 'k': NULL}",
-    "json": """'{"a": 1}'::JSON ; '[1, 2]'::JSON ; NULL::JSON""",
+    "json": """
+        '{"a": 1}'::JSON ; '[1, 2]'::JSON ; NULL::JSON
+    """,
     "uuid": "'01890000-0000-7000-8000-000000000003'::UUID",
     "s": "'a' ; 'tea' ; 'e' ; 'ÄPFEL' ; 'O''Brien' ; ' ' ; '漢' ; 'fact'",
     "n": "1 ; 2 ; 3",

@@ -97,7 +97,7 @@ def _value(draw: Queries, reach: Expressions, target: str, name: str, kind: str)
         number = reach.sources[0].key[0] if reach.sources and draw.chance(0.5) else None
         # Numbers that are mostly free, so that most changes do not break the key.
         if number is not None and name == "k":
-            return f"({reach.sources[0].alias}.{number})::VARCHAR.length() * 100 + {_any(draw)}"
+            return f"hash({reach.sources[0].alias}.{number}) % 100000 + {_any(draw)}"
         return _any(draw)
     return reach.of(kind, 1)
 
@@ -152,7 +152,10 @@ def _merge(draw: Queries, target: str) -> str:
         f"WHEN MATCHED AND {reach.of('bool', 1)} THEN UPDATE SET {text} = s.name",
         "WHEN MATCHED THEN DO NOTHING",
     ]
-    whens = draw.random.sample(matched, draw.random.randint(1, 2))
+    # Behind one without a condition none may stand.
+    whens = [draw.pick(matched)]
+    if " AND " in whens[0]:
+        whens.append(draw.pick(matched))
     near = draw.reach([source])
     if draw.chance(0.7):
         whens.append(

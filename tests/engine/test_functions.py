@@ -206,10 +206,10 @@ def failures_of(con: duckdb.DuckDBPyConnection, name: str) -> tuple[list[str], i
     for (parameters,) in overloads:
         # Where the types of two parameters are the same open one, the values are of one type.
         opened = [kind for kind in parameters if kind in UNTYPED or "T[" in kind or "K" in kind]
-        choices = [None]
+        choices: list[str | None] = [None]
         if opened:
             kinds = ["T[]"] if "T[]" in opened else opened
-            choices = list(dict.fromkeys(one for kind in kinds for one in GENERIC[kind]))
+            choices = [*dict.fromkeys(one for kind in kinds for one in GENERIC[kind])]
         for choice in choices:
             kinds = [concrete(kind, choice) for kind in parameters]
             if any(kind not in NASTY for kind in kinds):

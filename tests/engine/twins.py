@@ -24,7 +24,8 @@ TABLES = (
     amount BIGINT, note VARCHAR, lasted INTERVAL)""",
     "CREATE TABLE nothing (id INTEGER, name VARCHAR, born DATE)",
     """INSERT INTO items SELECT i::INTEGER, nullif(i * 7 % 11, 3)::INTEGER, i * 3.25 - 20,
-    nullif(i % 6, 4) * 0.25, ['Tee', 'ÄPFEL', 'apfel', '漢字', '', NULL, 'O''Brien', '🦆 duck', 'tea']
+    nullif(i % 6, 4) * 0.25,
+    ['Tee', 'ÄPFEL', 'apfel', '漢字', '', NULL, 'O''Brien', '🦆 duck', 'tea']
     [i % 9 + 1], DATE '2024-02-27' + (i % 5)::INTEGER, CASE WHEN i % 8 <> 5 THEN TIMESTAMP
     '2024-01-31 23:30:00' + to_hours(i * 13) END, nullif(i % 3, 2) = 1,
     CASE WHEN i % 7 = 6 THEN NULL ELSE [x % 4 FOR x IN range(i % 5)]::INTEGER[] END,
@@ -42,9 +43,11 @@ TABLES = (
     CASE WHEN i % 5 <> 3 THEN to_minutes(i * 7) + to_days((i % 2)::INTEGER) END
     FROM range(35) t(i)""",
 )
-_MEMORIES = """INSERT INTO memories (id, owner, kind, content, session, source, tags, importance, trust,
-    attributes, created_at, expires_at) SELECT
-    '01890000-0000-7000-8000-' || lpad((i * 7 % 40)::VARCHAR, 12, '0'), ['alice', 'bob', 'alice', 'local'][i % 4 + 1], ['fact', 'note', NULL, 'Fact', 'plan'][i % 5 + 1],
+_MEMORIES = """INSERT INTO memories (id, owner, kind, content, session, source, tags, importance,
+    trust, attributes, created_at, expires_at) SELECT
+    '01890000-0000-7000-8000-' || lpad((i * 7 % 40)::VARCHAR, 12, '0'),
+    ['alice', 'bob', 'alice', 'local'][i % 4 + 1],
+    ['fact', 'note', NULL, 'Fact', 'plan'][i % 5 + 1],
     ['Alice has tea.', '漢字 and ÄPFEL', 'tea', '', 'a longer memory of a duck 🦆', '12', '7.5',
     '2024-02-29', 'O''Brien'][i % 9 + 1] || CASE WHEN i > 25 THEN ' ' || i ELSE '' END,
     nullif('s' || i % 3, 's2'), CASE WHEN i % 2 = 0 THEN 'chat' END,
