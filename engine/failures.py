@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import duckdb
 
-from memql.engine.bind.bounds import HINT, SETTING
 from memql.engine.context import StatementContext
 from memql.engine.names import position_of_quoted, position_of_word, unknown
+from memql.engine.settings import GENERATED_HINT, GENERATED_TOO_MUCH
 from memql.errors import (
     DataError,
     Error,
@@ -126,7 +126,6 @@ FAILURES: tuple[Failure, ...] = (
         "divide by nullif(..., 0), which gives NULL",
     ),
     Failure(duckdb.InvalidInputException, "^Could not parse string", DataError, "22007"),
-    Failure(duckdb.InvalidInputException, f"that {SETTING} allows", DataError, "54000", hint=HINT),
     Failure(duckdb.InvalidInputException, "", ProgrammingError, "22023"),
     Failure(duckdb.BinderException, "must appear in the GROUP BY", ProgrammingError, "42803"),
     Failure(duckdb.BinderException, "^Ambiguous reference", ProgrammingError, "42702"),
@@ -173,6 +172,9 @@ def translate(error: duckdb.Error, context: StatementContext) -> Error:
         column = unknown("column", missing.group(1), names, context, None)
         column.position = position_of_word(context.text, missing.group(1))
         return column
+    generated = re.search(GENERATED_TOO_MUCH, message)
+    if generated is not None:
+        return DataError(generated[0], hint=GENERATED_HINT, statement=context.text, code="54000")
     failure = failure_of(error, message)
     first, _, rest = message.partition("\n")
     return failure.error(

@@ -22,6 +22,11 @@ LEAST_GENERATED_BYTES = 64 * 2**10
 # DuckDB has no text of 4 GB or more.
 MOST_GENERATED_BYTES = 2**31
 
+GENERATED_SETTING = "memql.max_generated_bytes"
+GENERATED_HINT = f"SET {GENERATED_SETTING} raises the limit; where tables are read, a value may have a 64th of it"
+# What DuckDB says where a call would generate too much: MemQL's words inside of its own.
+GENERATED_TOO_MUCH = rf"\w+ [^']* that {GENERATED_SETTING} allows here"
+
 _MILLISECONDS = {"ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000}
 
 

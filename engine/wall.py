@@ -146,7 +146,8 @@ class _Expected:
 
     def _check_type(self, node: dict[str, Any]) -> None:
         path = node["qualified_name"]["path"]
-        builtin = len(path) == 1 and fold(path[0]) in BUILTIN_TYPES
+        bare = len(path) == 1 or (len(path) == 2 and fold(path[0]) == "main")
+        builtin = bare and fold(path[-1]) in BUILTIN_TYPES
         if not builtin and _joined(path) not in self._types:
             raise InternalError(f"the printed query uses the type {_joined(path)}")
 
@@ -186,6 +187,22 @@ def _nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 _ASK = "SELECT json_serialize_sql($1, skip_null := true, skip_empty := true, skip_default := true)"
 _lock = threading.Lock()
+
+
+def column_name(expression: str) -> str:
+    """Return the name that DuckDB gives to the column of an expression.
+
+    Args:
+        expression: printed for DuckDB.
+    """
+    ask = "SELECT json_deserialize_sql(json_serialize_sql($1))"
+    with _lock:
+        try:
+            found = _parser(os.getpid()).execute(ask, [f"SELECT {expression}"]).fetchone()
+        except duckdb.Error:
+            return expression  # no SQL: the query will not run
+    assert found is not None  # a SELECT of one row
+    return str(found[0]).removeprefix("SELECT ")
 
 
 def _parsed(sql: str) -> list[dict[str, Any]] | None:

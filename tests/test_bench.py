@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import memql
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,3 +75,92 @@ def test_an_unknown_benchmark_is_named(bench: Bench, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         bench("lokomo")
     assert "no benchmark is called lokomo; there are planning, writes" in capsys.readouterr().err
+
+
+CORPUS = """# what DuckDB's files look like
+statement ok
+CREATE TABLE t(i INTEGER)
+
+foreach n 1 2
+
+statement ok
+INSERT INTO t VALUES (${n});
+
+endloop
+
+query I
+SELECT i FROM t ORDER BY i
+----
+1
+2
+
+query I
+SELECT nosuchfunction(i) FROM t
+
+statement ok
+CREATE MACRO twice(x) AS 2 * x
+
+query I
+SELECT twice(i) FROM t; SELECT 1
+----
+2
+
+statement error
+SELECT * FROM t WHERE
+----
+
+skipif memql=no
+statement ok
+PRAGMA threads=1
+
+loop k 0 2
+
+query I
+SELECT sum(i) + ${k} FROM t
+
+endloop
+
+mode skip
+
+query I
+SELECT 5
+
+mode unskip
+
+halt
+
+query I
+SELECT 6
+"""
+
+
+def test_the_corpus_compares_what_duckdb_answers(bench: Bench, tmp_path: Path) -> None:
+    folder = tmp_path / "sql" / "setops"
+    folder.mkdir(parents=True)
+    (folder / "one.test").write_text(CORPUS)
+    printed = bench("duckdb_corpus", str(folder.parent))
+    assert "together            5        4   80.00%" in printed
+    assert (
+        "     1  create: NotSupportedError: MemQL does not run CREATE MACRO statements" in printed
+    )
+    assert "sql/setops/one.test:23" in printed
+
+
+def test_another_answer_is_a_miss_of_the_corpus(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sql" / "setops"
+    folder.mkdir(parents=True)
+    (folder / "one.test").write_text(CORPUS)
+    wrong = memql.Cursor.fetchall
+    monkeypatch.setattr(memql.Cursor, "fetchall", lambda cursor: wrong(cursor)[1:])
+    printed = bench("duckdb_corpus", str(folder.parent))
+    assert "together            5        0    0.00%" in printed
+    assert "other rows" in printed
+
+
+def test_a_corpus_that_is_not_there_is_named(bench: Bench, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="there are no tests of DuckDB in .*: name the folder"):
+        bench("duckdb_corpus", str(tmp_path))
+    with pytest.raises(SystemExit):
+        bench("duckdb_corpus")

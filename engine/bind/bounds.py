@@ -17,12 +17,9 @@ from sqlglot import exp
 from memql.engine.context import StatementContext
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import position
+from memql.engine.settings import GENERATED_HINT, GENERATED_SETTING
+from memql.engine.wall import column_name
 from memql.errors import DataError, NotSupportedError
-
-# engine/failures.py knows the error by this name when DuckDB raises it.
-SETTING = "memql.max_generated_bytes"
-
-HINT = f"SET {SETTING} raises the limit; where tables are read, a value may have a 64th of it"
 
 # DuckDB computes an expression for up to 2,048 rows at a time. Rarely are all of them as long as
 # they may be; with a 64th for each, the worst case is 32 times the limit.
@@ -57,11 +54,13 @@ class Bound:
         condition: SQL over the arguments ``a0``, ``a1`` ... and ``most``, the limit in bytes;
             None where the call needs no look.
         known: whether literals are too large for a limit in bytes, where DuckDB need not say it.
+        guarded: which argument, counted from 0, is not had where the condition holds.
     """
 
     counts: range
     condition: Callable[[Arguments], str | None]
     known: Callable[[list[str], int], bool] | None = None
+    guarded: int = 1
 
 
 def bound_calls(query: exp.Expr, context: StatementContext) -> None:
@@ -84,7 +83,7 @@ def bound_calls(query: exp.Expr, context: StatementContext) -> None:
     # From the inside out: the arguments of a call are final when it is looked at.
     for call in reversed(calls):
         outer = call.parent
-        if isinstance(outer, exp.Table):
+        if isinstance(outer, exp.Table | exp.Lateral):
             continue  # its rows come one after the other
         alone = isinstance(call.parent, exp.Explode | exp.Unnest) and _literals(call)
         _bound_call(call, limit_bytes if alone else of_rows, context)
@@ -102,7 +101,7 @@ def too_much(name: str, limit_bytes: int) -> str:
         what, limit_bytes = "compares texts so long that it needs", _MATRIX_BYTES
     else:
         what = "makes"
-    return f"{name} {what} more than the {limit_bytes:,} bytes that {SETTING} allows here"
+    return f"{name} {what} more than the {limit_bytes:,} bytes that {GENERATED_SETTING} allows here"
 
 
 def _bound_call(call: exp.Anonymous, limit_bytes: int, context: StatementContext) -> None:
@@ -117,11 +116,13 @@ def _bound_call(call: exp.Anonymous, limit_bytes: int, context: StatementContext
     if len(arguments) not in bound.counts:
         return  # DuckDB says what is missing
     literals = _literals(call)
+    if name in _WIDE and isinstance(arguments[0], exp.Literal):
+        literals = [arguments[0].name]  # the other arguments do not matter
     if literals is not None and bound.known is not None:
         if bound.known(literals, limit_bytes):
             raise DataError(
                 too_much(name, limit_bytes),
-                hint=HINT,
+                hint=GENERATED_HINT,
                 position=position(context.text, call),
                 statement=context.text,
                 code="54000",
@@ -138,15 +139,20 @@ def _bound_call(call: exp.Anonymous, limit_bytes: int, context: StatementContext
 def _guarded(call: exp.Anonymous, condition: str, limit_bytes: int) -> exp.Expr:
     """Return a call that raises an error where the condition holds.
 
-    An argument that is more than a name or a value is computed once, for a lambda.
+    The error stands inside of the call: DuckDB computes a call of constants before it looks at
+    the CASE around it. An argument that is more than a name or a value is computed once, for a
+    lambda.
     """
     named = {f"a{place}": argument for place, argument in enumerate(call.expressions)}
-    plain = f"{call.name}({', '.join(named)})"
-    text = _text(too_much(call.name.lower(), limit_bytes))
-    guarded = f"CASE WHEN {condition} THEN error({text}) ELSE {plain} END"
+    given = list(named)
+    place = min(BOUNDED[call.name.lower()].guarded, len(given) - 1)
+    message = too_much(call.name.lower(), limit_bytes)
+    given[place] = _unless(condition, message, given[place])
+    guarded = f"{call.name}({', '.join(given)})"
     computed = [name for name, argument in named.items() if not _is_simple(argument)]
     for name in computed:
-        guarded = re.sub(rf"\b{name}\b", f"_memql_made.{name}", guarded)
+        # In HAVING DuckDB takes the a0 of _memql_made.a0 for a column.
+        guarded = re.sub(rf"\b{name}\b", f"struct_extract(_memql_made, '{name}')", guarded)
     if computed:
         made = ", ".join(f"'{name}': {name}" for name in computed)
         guarded = f"list_transform([{{{made}}}], LAMBDA _memql_made : {guarded})[1]"
@@ -160,6 +166,15 @@ def _guarded(call: exp.Anonymous, condition: str, limit_bytes: int) -> exp.Expr:
     return tree
 
 
+def _unless(condition: str, message: str, value: str) -> str:
+    """Return SQL that is a value, or an error with a message where a condition holds.
+
+    error() would do, but DuckDB takes it for another value each time, and refuses that in places.
+    """
+    fails = f"CASE WHEN {condition} THEN CAST({_text(message)} AS BOOLEAN) ELSE false END"
+    return f"CASE WHEN {fails} THEN NULL ELSE {value} END"
+
+
 def _bound_steps(call: exp.Anonymous, limit_bytes: int) -> None:
     """Hold what a reducing lambda has gathered to the limit, where it can double it."""
     function = call.expressions[1]
@@ -169,8 +184,8 @@ def _bound_steps(call: exp.Anonymous, limit_bytes: int) -> None:
     uses = [node for node in function.this.find_all(exp.Identifier) if node.name == gathered]
     if len(uses) < 2:
         return
-    text = _text(too_much(call.name.lower(), limit_bytes))
-    guarded = _parsed(f"CASE WHEN {_bytes_of('a0')} > {limit_bytes} THEN error({text}) ELSE a1 END")
+    message = too_much(call.name.lower(), limit_bytes)
+    guarded = _parsed(_unless(f"{_bytes_of('a0')} > {limit_bytes}", message, "a1"))
     body = function.this.copy()
     for column in list(guarded.find_all(exp.Column)):
         column.replace(exp.to_identifier(gathered, quoted=True) if column.name == "a0" else body)
@@ -190,7 +205,7 @@ def _default_names(calls: list[exp.Anonymous]) -> list[tuple[exp.Select, int, st
         if isinstance(node, exp.Alias | exp.PropertyEQ) or node.find(exp.Star, exp.Columns):
             continue
         if _literals(call) is None:
-            name = node.sql(dialect=PlainDuckDB, comments=False, normalize_functions="lower")
+            name = column_name(node.sql(dialect=PlainDuckDB, identify=True, comments=False))
             assert node.index is not None
             found[id(node)] = select, node.index, name
     return list(found.values())
@@ -325,6 +340,7 @@ def _wide(name: str) -> Bound:
         range(1, 10_000),
         lambda _: f"regexp_matches(CAST(a0 AS VARCHAR), {_text(pattern)})",
         lambda texts, _: re.search(pattern, texts[0]) is not None,
+        guarded=0,
     )
 
 
@@ -349,20 +365,24 @@ BOUNDED: dict[str, Bound] = {
         lambda _: "CAST(a1 AS HUGEINT) // 8 > most",
         lambda texts, most: _number(texts[1]) / 8 > most,
     ),
-    _MATRIX: Bound(range(2, 3), _matrix, lambda *_: False),
+    _MATRIX: Bound(
+        range(2, 3),
+        _matrix,
+        lambda texts, _: len(texts[0]) * len(texts[1]) * _NUMBER_BYTES > _MATRIX_BYTES,
+    ),
     "format": _wide("format"),
     "generate_series": _SERIES,
     "list_resize": _RESIZE,
     "lpad": _PAD,
     "printf": _wide("printf"),
     "range": _SERIES,
-    "regexp_replace": Bound(range(3, 5), _replace_pattern),
+    "regexp_replace": Bound(range(3, 5), _replace_pattern, guarded=2),
     "repeat": Bound(
         range(2, 3),
         _repeat,
         lambda texts, most: max(len(texts[0].encode()), 1) * _number(texts[1]) > most,
     ),
-    "replace": Bound(range(3, 4), _replace),
+    "replace": Bound(range(3, 4), _replace, guarded=2),
     "rpad": _PAD,
     **dict.fromkeys(_REDUCING, _REDUCE),
 }

@@ -104,7 +104,7 @@ def _output_columns(query: exp.Expr, views: Views, seen: Seen) -> list[str] | No
                 names.extend(columns)
         else:
             # DuckDB calls everything else by its text: lower(x), CAST(x AS INTEGER).
-            if not isinstance(projection, exp.Alias | exp.Column | exp.Dot):
+            if not isinstance(projection, exp.Alias | exp.Column | exp.Dot | exp.Literal):
                 return None
             name = projection.alias_or_name
             if not name:
@@ -126,7 +126,13 @@ def source_columns(source: exp.Expr, views: Views, seen: Seen | None = None) -> 
     """Return the column names of one source of a SELECT, None where only DuckDB can tell."""
     alias = source.args.get("alias")
     if isinstance(alias, exp.TableAlias) and alias.columns:
-        return [column.name for column in alias.columns]
+        given = [column.name for column in alias.columns]
+        own = _own_columns(source, views, seen) or []
+        return given + own[len(given) :]  # t(x) names the first column only
+    return _own_columns(source, views, seen)
+
+
+def _own_columns(source: exp.Expr, views: Views, seen: Seen | None) -> list[str] | None:
     if source.args.get("pivots"):
         return None
     if isinstance(source, exp.Subquery):

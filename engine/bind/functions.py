@@ -27,7 +27,7 @@ TABLE_FUNCTIONS: frozenset[str] = frozenset(
     name for name, function in CLASSIFIED_TABLES.items() if function.refused is None
 )
 
-_TABLE_FUNCTION_NODES = (exp.GenerateSeries, exp.Unnest, exp.Explode)
+_TABLE_FUNCTION_NODES = (exp.GenerateSeries, exp.Unnest, exp.Explode, exp.Values)
 
 # Nodes with a meaning of their own that a query has no business with. Everything that writes,
 # defines, or reads what is not a memory.

@@ -186,12 +186,19 @@ class Tracer:
             _exclude_hidden(projection, carriers)
         distinct = select.args.get("distinct")
         if distinct is not None and not distinct.args.get("on"):
+            if direct_generates(select):
+                raise Untraceable("DISTINCT over answers")
             return distinct_rows(select, lineage, names, grouped=grouped)
         select.append("expressions", exp.alias_(lineage, LINEAGE_COLUMN, quoted=True))
         return select
 
     def _carriers(self, select: exp.Select) -> list[str]:
         """Trace the sources of a SELECT in place; return the aliases of those with lineage."""
+        if any(
+            (join.args.get("method") or "").upper() == "POSITIONAL" for join in joins_of(select)
+        ):
+            # What stands beside a row depends on how many rows come before it.
+            raise Untraceable("a POSITIONAL join")
         self._name_natural_joins(select)
         return [
             source.alias_or_name
@@ -309,9 +316,20 @@ class Tracer:
         return _visible(names)
 
     def _names(self, query: exp.Expr) -> list[str] | None:
-        """The names of a query's own columns, None where only DuckDB can tell."""
+        """The names of a query's own columns, None where only DuckDB can tell.
+
+        An expression without a name is called by its text: DuckDB's own names of equal
+        expressions are equal too.
+        """
         names = output_columns(query, self.views)
-        return None if names is None else _visible(names)
+        if names is None:
+            while isinstance(query, exp.Subquery | exp.SetOperation):
+                query = query.this
+            known = query.expressions if isinstance(query, exp.Select) else []
+            if not known or any(one.find(exp.Star, exp.Columns) for one in known):
+                return None
+            names = [one.alias_or_name or one.sql(dialect="duckdb") for one in known]
+        return _visible(names)
 
     def _names_below(self, table: exp.Table) -> list[str] | None:
         """The names of a table's columns below those that its alias gives them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from memql.engine.bind.shape import has_aggregate, select_sources
+from memql.engine.names import fold
 from memql.engine.plan import RANK_COLUMN, RANKED_TABLE
 
 
@@ -21,6 +22,8 @@ def order_of_source(select: exp.Select) -> exp.Expr | None:
     source = sources[0]
     if not _is_ordered(source.this) or source.args["alias"].columns:
         return None
+    if _takes_whole_rows(select, fold(source.alias)):
+        return None  # the number would be seen
     inner = exp.Subquery(
         this=source.this,
         alias=exp.TableAlias(this=exp.to_identifier(RANKED_TABLE, quoted=True)),
@@ -34,6 +37,21 @@ def order_of_source(select: exp.Select) -> exp.Expr | None:
     return exp.column(RANK_COLUMN, table=source.alias_or_name, quoted=True)
 
 
+def _takes_whole_rows(select: exp.Select, alias: str) -> bool:
+    """Tell whether a SELECT takes all columns of its source in another way than by a plain star."""
+    for projection in select.expressions:
+        for node in projection.walk():
+            if isinstance(node, exp.Star):
+                place = node.parent if isinstance(node.parent, exp.Column) else node
+                if not isinstance(place.parent, exp.Select | exp.Count | exp.Columns):
+                    return True
+            elif isinstance(node, exp.Columns) and not isinstance(node.this, exp.Star):
+                return True
+            elif isinstance(node, exp.Column) and not node.table and fold(node.name) == alias:
+                return True
+    return False
+
+
 def inherit_order(select: exp.Select) -> bool:
     """Give a SELECT the order of what it reads, in place; tell whether it has one now."""
     grouped = any(select.args.get(key) for key in ("group", "distinct", "having"))
@@ -42,10 +60,10 @@ def inherit_order(select: exp.Select) -> bool:
     if rank is None:
         return False
     for projection in select.expressions:
-        star = projection.this if isinstance(projection, exp.Column) else projection
-        if isinstance(star, exp.Star):
-            hidden = exp.to_identifier(RANK_COLUMN, quoted=True)
-            star.set("except_", [*(star.args.get("except_") or ()), hidden])
+        for star in projection.find_all(exp.Star):
+            if star.find_ancestor(exp.Query) is select and not isinstance(star.parent, exp.Count):
+                hidden = exp.to_identifier(RANK_COLUMN, quoted=True)
+                star.set("except_", [*(star.args.get("except_") or ()), hidden])
     select.set("order", exp.Order(expressions=[exp.Ordered(this=rank)]))
     return True
 

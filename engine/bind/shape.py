@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from sqlglot import exp
 
+from memql.engine.duckdb_sql.nodes import AGGREGATES
 from memql.engine.names import fold
 
 MEMORIES = "memories"
@@ -50,12 +51,12 @@ def _joins_in(source: exp.Expr) -> list[exp.Join]:
 
 def is_bracketed_join(source: exp.Expr) -> bool:
     """Tell whether a source is a join in brackets, without a name of its own."""
-    return (
-        isinstance(source, exp.Subquery)
-        and not isinstance(source.this, exp.Query | exp.Values)
-        and not source.alias
-        and not source.args.get("pivots")
-    )
+    if not isinstance(source, exp.Subquery) or source.alias or source.args.get("pivots"):
+        return False
+    inner = source.this
+    if isinstance(inner, exp.Subquery):
+        return bool(inner.alias or inner.args.get("joins"))
+    return not isinstance(inner, exp.Query | exp.Values)
 
 
 def alias_of(source: exp.Expr) -> str:
@@ -146,35 +147,30 @@ def _renamed(name: str, new: str) -> exp.Identifier:
 
 def name_subqueries(query: exp.Query) -> None:
     """Name the subqueries in FROM that have no alias as DuckDB does, in place."""
-    taken = {fold(alias.name) for alias in query.find_all(exp.TableAlias)}
-    number = 1
+    numbers: dict[int, int] = {}
     for subquery in query.find_all(exp.Subquery):
         if subquery.alias or not isinstance(subquery.parent, exp.From | exp.Join):
             continue
-        if not isinstance(subquery.this, exp.Query):
-            continue  # a parenthesized join keeps the names inside it
+        if subquery.arg_key != "this":
+            continue  # a condition behind ON
+        if not isinstance(subquery.this, exp.Query) or is_bracketed_join(subquery):
+            continue  # a join in brackets keeps the names inside it
+        select = subquery.find_ancestor(exp.Select)
+        sources = select_sources(select) if select is not None else []
+        taken = {fold(alias_of(source)) for source in sources}
+        number = numbers.get(id(select), 1)
         while (name := f"unnamed_subquery{number if number > 1 else ''}") in taken:
             number += 1
-        taken.add(name)
+        numbers[id(select)] = number + 1
         subquery.set("alias", exp.TableAlias(this=exp.to_identifier(name)))
 
 
 def is_anonymous_aggregate(node: exp.Expr) -> bool:
-    """Tell whether a node is an aggregate that sqlglot has no class for."""
-    return isinstance(node, exp.Anonymous) and fold(node.name) in _ANONYMOUS_AGGREGATES
+    """Tell whether a node is an aggregate that is called by its name."""
+    return isinstance(node, exp.Anonymous) and fold(node.name) in AGGREGATES
 
 
 def has_aggregate(projection: exp.Expr) -> bool:
     return any(
         isinstance(node, exp.AggFunc) or is_anonymous_aggregate(node) for node in projection.walk()
     )
-
-
-# Aggregates that sqlglot parses as functions it does not know.
-_ANONYMOUS_AGGREGATES = frozenset(
-    "array_agg list arbitrary argmin argmax arg_min arg_max product sumkahan kahan_sum fsum favg "
-    "bool_and bool_or bit_xor bitstring_agg histogram mad mode entropy kurtosis skewness "
-    "count_star approx_quantile reservoir_quantile geomean geometric_mean weighted_avg wavg "
-    "json_group_array json_group_object json_group_structure approx_top_k sem kurtosis_pop "
-    "arg_max_null arg_min_null histogram_exact sum_no_overflow mean".split()
-)

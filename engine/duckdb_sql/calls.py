@@ -84,7 +84,7 @@ class CallParser(TypeParser):
         return self._call(name, arguments)
 
     def _parse_position(self, haystack_first: bool = False) -> Any:
-        # sqlglot looks for the string in the haystack; DuckDB calls position(haystack, needle).
+        # position('b' IN x) is "position"(x, 'b').
         needle = self._parse_bitwise()
         arguments = [needle] if needle is not None else []
         if self._match(TokenType.IN):

@@ -174,6 +174,29 @@ class PlainParser(CallParser):
 
     # -- queries ------------------------------------------------------------------------------
 
+    def _parse_schema(self, this: exp.Expr | None = None) -> exp.Expr | None:
+        # INSERT INTO t (VALUES (1)) has no list of columns, INSERT INTO t (values) has.
+        if self._curr and self._curr.token_type == TokenType.L_PAREN and self._next:
+            begins = self._next.token_type
+            if begins == TokenType.FROM or (
+                begins == TokenType.VALUES and self._type_at(2) == TokenType.L_PAREN
+            ):
+                return this
+        return super()._parse_schema(this)
+
+    def _parse_alter_table_rename(self) -> exp.AlterRename | exp.RenameColumn | None:
+        # The word COLUMN may be left out.
+        if not self._match(TokenType.COLUMN, advance=False) and self._next.text.upper() == "TO":
+            old = self._parse_column()
+            self._match_text_seq("TO")
+            return self.expression(exp.RenameColumn(this=old, to=self._parse_column()))
+        return super()._parse_alter_table_rename()
+
+    def _parse_generated_as_identity(self) -> Any:
+        constraint = super()._parse_generated_as_identity()
+        self._match_text_seq("VIRTUAL")  # which all generated columns are
+        return constraint
+
     def _parse_value(self, values: bool = True) -> exp.Tuple | None:
         # VALUES (1), (2), AS t: the last comma is none.
         if self._curr and self._curr.token_type in (TokenType.ALIAS, TokenType.R_PAREN):

@@ -129,7 +129,7 @@ TEMPLATES: dict[str, str] = {
         regexp_extract_all({str}, '[a-z]') ; coalesce({strs}, ['none']) ; json_keys('{{"q": 1}}')
     """,
     "dims": """
-        {{'w': {int}, 'label': {str}}} ; struct_pack(w := {int}, label := {s}) ; {dims}
+        {{'w': {int}, 'label': {str} }} ; struct_pack(w := {int}, label := {s}) ; {dims}
         CASE WHEN {bool} THEN {dims} END
         ROW({int}::INTEGER, {str})::STRUCT(w INTEGER, label VARCHAR)
         struct_update({dims}, w := {n}) ; coalesce({dims}, {{'w': 0, 'label': NULL}})

@@ -135,11 +135,11 @@ class Queries:
         names = ", ".join(name for name, _ in columns)
         return f"(VALUES {', '.join(rows)}) AS {alias}({names})", self._whole(alias, columns)
 
-    def sources(self, depth: int = 1) -> tuple[str, list[Source]]:
-        """Return a FROM of one source or a join of several."""
+    def sources(self, depth: int = 1, most: int = 3) -> tuple[str, list[Source]]:
+        """Return a FROM of one source or a join of several, at most so many."""
         text, first = self.source(depth)
         sources = [first]
-        for _ in range(self.random.choice([0, 0, 1, 1, 2])):
+        for _ in range(min(most - 1, self.random.choice([0, 0, 1, 1, 2]))):
             text = self._join(text, sources, depth)
         return text, sources
 

@@ -14,15 +14,16 @@ from memql.engine.bind.bounds import BOUNDED
 LIMIT_BYTES = 64 * 2**10
 ROW_BYTES = LIMIT_BYTES // 64
 
+TABLE = "CREATE TABLE t (s VARCHAR, n BIGINT, l INTEGER[], b BLOB, f VARCHAR)"
+ROWS = "INSERT INTO t VALUES ('ab', 3, [1, 2], 'xy'::BLOB, '{:5}'), (NULL, NULL, NULL, NULL, NULL)"
+
 
 @pytest.fixture
 def con() -> Iterator[memql.Connection]:
     with memql.connect() as connection:
         connection.execute(f"SET memql.max_generated_bytes = {LIMIT_BYTES}")
-        connection.execute("CREATE TABLE t (s VARCHAR, n BIGINT, l INTEGER[], b BLOB, f VARCHAR)")
-        connection.execute(
-            "INSERT INTO t VALUES ('ab', 3, [1, 2], 'xy'::BLOB, '{:5}'), (NULL, NULL, NULL, NULL, NULL)"
-        )
+        connection.execute(TABLE)
+        connection.execute(ROWS)
         yield connection
 
 
@@ -105,10 +106,8 @@ def answer(con: Any, query: str, values: list[int]) -> list[Any] | str:
 def test_below_the_limit_as_duckdb(con: memql.Connection, call: str) -> None:
     values = [4] if "?" in call else []
     with duckdb.connect() as plain:
-        plain.execute("CREATE TABLE t (s VARCHAR, n BIGINT, l INTEGER[], b BLOB, f VARCHAR)")
-        plain.execute(
-            "INSERT INTO t VALUES ('ab', 3, [1, 2], 'xy'::BLOB, '{:5}'), (NULL, NULL, NULL, NULL, NULL)"
-        )
+        plain.execute(TABLE)
+        plain.execute(ROWS)
         for query in (
             f"SELECT {call} AS x FROM t",
             f"SELECT {call} AS x, count(*) FROM t GROUP BY ALL ORDER BY ALL",
@@ -179,7 +178,6 @@ LARGE = [
         "regexp_replace",
         "SELECT regexp_replace(repeat('x', 300), 'x+', repeat('\\0', 300)) FROM t",
     ),
-    ("list_reduce", "SELECT list_reduce(range(40), LAMBDA x, y: x::VARCHAR || x::VARCHAR)"),
     (
         "list_reduce",
         "SELECT list_reduce(list_transform(range(40), LAMBDA x: 'x'), LAMBDA a, b: a || a)",
@@ -340,6 +338,6 @@ def test_types_in_texts_are_duckdbs_own(con: memql.Connection, structure: str) -
 
 def test_structures_that_are_written_out(con: memql.Connection) -> None:
     query = """SELECT '{"a": 1}'.json_transform(
-        '{"a": "DECIMAL(9, 2)", "b": ["VARCHAR"], "c": "TIMESTAMP WITH TIME ZONE", "d": null}')"""
+        '{"a": "DECIMAL(9, 2)", "b": ["VARCHAR"], "c": "TIMESTAMP WITH TIME ZONE"}')"""
     rows = con.execute(query).fetchall()
     assert rows[0][0]["b"] is None and str(rows[0][0]["a"]) == "1.00"

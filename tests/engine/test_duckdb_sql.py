@@ -12,7 +12,7 @@ from sqlglot.errors import ParseError
 
 from memql.dialect import MemQL
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
-from memql.engine.duckdb_sql.nodes import AGGREGATES, Aggregate
+from memql.engine.duckdb_sql.nodes import AGGREGATES, Aggregate, Operator
 from memql.engine.printing import print_sql
 from memql.errors import ProgrammingError
 from memql.parser import parse
@@ -393,6 +393,12 @@ def test_nodes_that_were_built_are_printed_as_duckdbs() -> None:
     typed = sqlglot.parse_one("DATE '2026-01-31'", read=PlainDuckDB)
     typed.set("this", exp.column("s"))
     assert typed.sql(dialect=PlainDuckDB) == "CAST(s AS DATE)"
+
+
+def test_a_tree_that_cannot_be_printed_is_an_error_of_the_statement() -> None:
+    with pytest.raises(ProgrammingError, match="arguments that do not fit") as caught:
+        print_sql(Operator(this=exp.column("i"), expression=exp.column("s")))
+    assert caught.value.code == "42601"
 
 
 def test_a_type_has_a_name() -> None:

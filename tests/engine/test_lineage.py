@@ -170,7 +170,6 @@ def _unproven(con: memql.Connection, query: str) -> bool:
             ["ryetea", "alerye"],
             [2, 2],
         ),
-        ("SELECT b.content FROM memories AS a POSITIONAL JOIN memories AS b", None, [1, 1, 1]),
         (
             "SELECT a.content FROM (memories AS a JOIN memories AS b USING (kind)) "
             "JOIN memories AS c ON a.id = c.id WHERE a.kind = 'odd'",
@@ -191,6 +190,7 @@ def _unproven(con: memql.Connection, query: str) -> bool:
             FACTS,
             [1, 1, 1],
         ),
+        ("SELECT COLUMNS(*) FROM (SELECT content FROM memories ORDER BY content)", None, [1, 1, 1]),
         ("SELECT content FROM memories ORDER BY ALL", ["ale", "rye", "tea"], [1, 1, 1]),
         ("SELECT content FROM memories ORDER BY content", ["ale", "rye", "tea"], [1, 1, 1]),
         ("SELECT content FROM memories ORDER BY importance DESC LIMIT 2", ["ale", "rye"], [1, 1]),
@@ -219,6 +219,9 @@ def test_proven(
         "SELECT * LIKE 'con%' FROM memories",
         "SELECT memories FROM memories",
         "SELECT content FROM memories EXCEPT ALL SELECT 'tea'",
+        "SELECT b.content FROM memories AS a POSITIONAL JOIN memories AS b",
+        "SELECT COLUMNS('con.*') FROM (FROM memories ORDER BY content)",
+        "SELECT v FROM (SELECT content FROM memories ORDER BY content) AS v",
         "SELECT content, content FROM memories UNION SELECT kind, kind FROM memories",
         "WITH RECURSIVE t(n) AS (SELECT 1 UNION SELECT n + 1 FROM t WHERE n < 3) FROM t",
         "WITH RECURSIVE t(k) AS (SELECT kind FROM memories UNION ALL "

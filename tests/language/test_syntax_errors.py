@@ -41,7 +41,7 @@ ERRORS = [
     ("CREATE MATERIALIZED VIEW ^'v' AS SELECT 1", "expected a view name", None),
     ("CREATE MATERIALIZED VIEW ^? AS SELECT 1", "expected a view name", None),
     ("CREATE ^VEIW v AS SELECT 1", "expected MATERIALIZED VIEW, MODEL", "did you mean VIEW"),
-    ("CREATE OR REPLACE ^USER bob", "MODEL or ADAPTER after CREATE OR REPLACE", None),
+    ("CREATE OR REPLACE ^USER bob", "MODEL, ADAPTER or TYPE after CREATE OR REPLACE", None),
     ("CREATE^", "expected MATERIALIZED VIEW, MODEL", None),
     ("ALTER ^TABEL t ADD x INT", "expected MATERIALIZED VIEW, USER", "did you mean TABLE"),
     ("ALTER MATERIALIZED VIEW v ^RENAME TO w", "expected SET (option = value, ...)", None),
@@ -150,16 +150,17 @@ def test_texts_that_are_no_statement(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("CREATE TABLE t (x INT)", "CREATE TABLE"),
-        ("CREATE OR REPLACE TABLE t AS SELECT 1", "CREATE TABLE"),
-        ("CREATE VIEW v AS SELECT 1", "CREATE VIEW"),
-        ("DROP TABLE t", "DROP TABLE"),
-        ("ALTER TABLE t ADD COLUMN x INT", "ALTER TABLE"),
+        ("CREATE SCHEMA s", "CREATE SCHEMA"),
+        ("CREATE MACRO f(a) AS a", "CREATE MACRO"),
+        ("CREATE OR REPLACE FUNCTION f(a) AS a", "CREATE FUNCTION"),
+        ("CREATE DATABASE d", "CREATE DATABASE"),
+        ("DROP MACRO f", "DROP MACRO"),
+        ("COMMENT ON TABLE t IS 'x'", "COMMENT"),
         ("PRAGMA x", "PRAGMA"),
         ("ATTACH 'x'", "ATTACH"),
-        ("COPY t TO 'x'", "COPY"),
+        ("DETACH x", "DETACH"),
         ("USE x", "USE"),
-        ("EXPLAIN DROP TABLE t", "DROP TABLE"),
+        ("EXPLAIN DROP SCHEMA s", "DROP SCHEMA"),
     ],
 )
 def test_statements_of_duckdb_that_memql_has_not(text: str, kind: str) -> None:
