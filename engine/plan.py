@@ -6,6 +6,7 @@ Only what DuckDB cannot do is planned here. The relational part stays one SQL tr
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -14,7 +15,8 @@ from sqlglot import exp
 from memql.engine.printing import Printed, print_query
 from memql.engine.settings import DEFAULT_MAX_TOKENS
 
-LINEAGE_COLUMN = "_memql_lineage"
+# Nobody can guess it: data can name columns (PIVOT does), and one of this name would be believed.
+LINEAGE_COLUMN = f"_memql_lineage_{secrets.token_hex(8)}"
 RANK_COLUMN = "_memql_rank"
 VISIBLE_TABLE = "_memql_visible"
 ANSWERS_TABLE = "_memql_answers"

@@ -23,7 +23,10 @@ LEAST_GENERATED_BYTES = 64 * 2**10
 MOST_GENERATED_BYTES = 2**31
 
 GENERATED_SETTING = "memql.max_generated_bytes"
-GENERATED_HINT = f"SET {GENERATED_SETTING} raises the limit; where tables are read, a value may have a 64th of it"
+GENERATED_HINT = (
+    f"SET {GENERATED_SETTING} raises the limit; "
+    "where tables are read, a value may have a 64th of it"
+)
 # What DuckDB says where a call would generate too much: MemQL's words inside of its own.
 GENERATED_TOO_MUCH = rf"\w+ [^']* that {GENERATED_SETTING} allows here"
 

@@ -204,7 +204,7 @@ def _default_names(calls: list[exp.Anonymous]) -> list[tuple[exp.Select, int, st
             continue
         if isinstance(node, exp.Alias | exp.PropertyEQ) or node.find(exp.Star, exp.Columns):
             continue
-        if _literals(call) is None:
+        if _literals(call) is None or BOUNDED[call.name.lower()].known is None:
             name = column_name(node.sql(dialect=PlainDuckDB, identify=True, comments=False))
             assert node.index is not None
             found[id(node)] = select, node.index, name
@@ -306,8 +306,7 @@ def _known_resize(texts: list[str], limit_bytes: int) -> bool:
 
 
 def _is_short(node: exp.Expr) -> bool:
-    short = isinstance(node, exp.Literal) and len(node.name) <= _SHORT_CHARACTERS
-    return short and "\\" not in node.name
+    return isinstance(node, exp.Literal) and len(node.name) <= _SHORT_CHARACTERS
 
 
 def _replace(arguments: Arguments) -> str | None:

@@ -294,8 +294,9 @@ def _check_clauses(tree: exp.Expr, known: tuple[str, ...], binder: QueryBinder) 
 def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
     if isinstance(table, exp.Table) and not table.db and fold(table.name) == MEMORIES:
         return
-    name = table.name if isinstance(table, exp.Table) else table.sql()
-    view = binder.views.find(name)
+    qualified = isinstance(table, exp.Table) and bool(table.db)
+    name = ".".join(part.name for part in table.parts) if qualified else table.name or table.sql()
+    view = None if qualified else binder.views.find(name)
     if view is not None:
         raise ProgrammingError(
             f"{verb} cannot write the view {view.name}: memories and tables only",

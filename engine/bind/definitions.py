@@ -104,7 +104,7 @@ class _Definer:
                 raise self._refused(tree, "CREATE TABLE without columns", code="42601")
             parts = ", ".join(self._part(column) for column in columns)
             return self._one(f"{head} ({parts})")
-        names = [self._bare(column) for column in columns]
+        names = [self._column_name(column) for column in columns]
         shown = f" ({', '.join(map(quote, names))})" if names else ""
         source, rows = self._source(tree.expression)
         end = " WITH NO DATA" if no_data else ""
@@ -133,7 +133,7 @@ class _Definer:
 
     def _column(self, node: exp.ColumnDef) -> str:
         kind = node.args.get("kind")
-        parts = [quote(node.name)]
+        parts = [quote(self._column_name(node.this))]
         if kind is not None:
             parts.append(self._type(kind))
         for constraint in node.args.get("constraints") or ():
@@ -291,13 +291,14 @@ class _Definer:
                 return f"DROP COLUMN {exists}{quote(self._bare(named[0]))}{end}"
         if isinstance(action, exp.RenameColumn):
             old, new = self._bare(action.this), self._bare(action.args["to"])
+            self._column_name(action.args["to"])
             return f"RENAME COLUMN {quote(old)} TO {quote(new)}"
         if isinstance(action, exp.AlterRename):
             if not options:
                 return f"RENAME TO {quote(self._new_name(action.this, 'table', None))}"
             # ALTER TABLE t RENAME a TO b: sqlglot keeps the new name of a column apart.
             if len(options) == 1 and isinstance(options[0], exp.ToTableProperty):
-                old, new = action.this.name, options[0].this.name
+                old, new = action.this.name, self._column_name(options[0].this)
                 return f"RENAME COLUMN {quote(old)} TO {quote(new)}"
         if isinstance(action, exp.AlterColumn):
             return f"ALTER COLUMN {quote(self._bare(action.this))} {self._altered(action)}"
@@ -374,6 +375,18 @@ class _Definer:
         if not bare:
             raise self._refused(node, "anything but the name of a column here", code="42601")
         return inner.name
+
+    def _column_name(self, node: exp.Expr) -> str:
+        """Return the name of a new column."""
+        name = node.name if isinstance(node, exp.Table) else self._bare(node)
+        if fold(name).startswith("_memql"):
+            raise ProgrammingError(
+                f"names that start with _memql are MemQL's own: '{name}'",
+                position=position(self._text, node),
+                statement=self._text,
+                code="42939",
+            )
+        return name
 
     def _check_own(self, table: exp.Expr) -> None:
         """Refuse a name in a schema that is not the user's own."""

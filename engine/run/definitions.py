@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
@@ -77,7 +77,8 @@ class Definer:
 
         def define() -> None:
             # Bound inside the transaction: the name is free then and stays so.
-            counts.append(run_definition(bind_definition(tree, self.binder), self.executor))
+            executor = replace(self.executor, in_transaction=True)
+            counts.append(run_definition(bind_definition(tree, self.binder), executor))
 
         self.locked(define)
         return Result(rowcount=counts[0])

@@ -14,6 +14,7 @@ from memql.engine.bind.changes import ChangePlan
 from memql.engine.bind.writes import TableChange
 from memql.engine.optimize import Optimized
 from memql.engine.plan import (
+    LINEAGE_COLUMN,
     VISIBLE_TABLE,
     Answer,
     Finish,
@@ -112,7 +113,7 @@ def _finish(plan: Finish, more: dict[str, Any], trace: Trace, analyzed: bool) ->
         },
         inputs=(*_prompts(trace, analyzed), _relation(relation, trace, analyzed)),
     )
-    return Operator("Finish", {"sql": print_sql(plan.query), **more}, inputs=(generate,))
+    return Operator("Finish", {"sql": shown_sql(plan.query), **more}, inputs=(generate,))
 
 
 def _target(form: str, view: str | None, trace: Trace) -> dict[str, Any]:
@@ -164,7 +165,8 @@ def shown_sql(query: exp.Query) -> str:
     for table in query.find_all(exp.Table):
         if table.name == VISIBLE_TABLE:
             table.set("this", exp.to_identifier("memories"))
-    return print_sql(query)
+    # Who knew the hidden column's own name could make one of that name.
+    return print_sql(query).replace(LINEAGE_COLUMN, "_memql_lineage")
 
 
 def _prompts(trace: Trace, analyzed: bool) -> tuple[Operator, ...]:

@@ -12,7 +12,7 @@ from memql.engine.plan import LINEAGE_COLUMN, Target
 from memql.engine.prompt import Prompt, Row, canonical_order, read_members
 from memql.engine.reuse import Choice, choose
 from memql.engine.segments import Segments
-from memql.errors import DataError
+from memql.errors import DataError, InternalError
 from memql.storage.store import Store
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ def rows_of_table(table: pa.Table, scratch: duckdb.DuckDBPyConnection) -> list[R
         scratch: a cursor for turning values into text as DuckDB does.
     """
     names = table.column_names
+    if names.count(LINEAGE_COLUMN) > 1:
+        raise InternalError("the rows of a relation have two lineages")
     # By number: names may repeat, and UNION BY NAME puts the lineage between them.
     numbers = [i for i, name in enumerate(names) if name != LINEAGE_COLUMN]
     rows = rendered_rows(table, names, numbers, scratch)

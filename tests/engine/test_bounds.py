@@ -260,6 +260,9 @@ def test_an_argument_is_computed_once(con: memql.Connection) -> None:
         "SELECT repeat(s, n), lpad(s, 5, ' ') AS p FROM t",
         "SELECT repeat(lower(s), 2) FROM t",
         "SELECT * FROM (SELECT repeat(s, 2) FROM t)",
+        "SELECT repeat(s || 'x', (n + 1)::BIGINT), range(n, n + 2)[1] FROM t",
+        "SELECT list_reduce([s], LAMBDA a, b: a || b || a) FROM t",
+        "SELECT replace(s, 'a', repeat('x', 200)), regexp_replace(s, '(a)', '\\1') FROM t",
     ],
 )
 def test_columns_keep_their_names(con: memql.Connection, query: str) -> None:
