@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from memql.engine.names import quote
-from memql.engine.result import arrow_of
+from memql.engine.result import arrow_of, scannable
 from memql.errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class Door:
         )
         parts = [f"FORMAT {kind}", *(f"{quote(name)} {value}" for name, value in options.items())]
         with self._opened() as connection:
-            connection.register("rows", table)
+            connection.register("rows", scannable(table))
             try:
                 connection.execute(f"COPY rows TO {_text(draft)} ({', '.join(parts)})")
                 os.replace(draft, target)

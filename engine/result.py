@@ -142,11 +142,36 @@ def rescanned(
 ) -> duckdb.DuckDBPyConnection:
     """Return a cursor of its own with the rows of ``table`` in their DuckDB types."""
     rows = store.cursor()
-    rows.register("_memql_rows", table.rename_columns([f"c{i}" for i in range(len(columns))]))
+    named = scannable(table).rename_columns([f"c{i}" for i in range(len(columns))])
+    rows.register("_memql_rows", named)
     casts = ", ".join(
         f"CAST(c{i} AS {column.type}) AS {quote(column.name)}" for i, column in enumerate(columns)
     )
     return rows.execute(f"SELECT {casts} FROM _memql_rows")
+
+
+def scannable(table: pa.Table) -> pa.Table:
+    """Return a table that DuckDB can scan: it reads no list of enums that is empty in all rows."""
+    import pyarrow as pa
+
+    fields = [field.with_type(_without_enums(field.type)) for field in table.schema]
+    schema = pa.schema(fields)
+    return table if schema == table.schema else table.cast(schema)
+
+
+def _without_enums(kind: pa.DataType, *, inside: bool = False) -> pa.DataType:
+    """Return a type with texts in the place of the enums in its lists."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(kind):
+        return kind.value_type if inside else kind
+    if pa.types.is_list(kind):
+        field = kind.value_field
+        return pa.list_(field.with_type(_without_enums(field.type, inside=True)))
+    if pa.types.is_struct(kind):
+        fields = [kind.field(i) for i in range(kind.num_fields)]
+        return pa.struct([f.with_type(_without_enums(f.type, inside=inside)) for f in fields])
+    return kind
 
 
 def result_of(store: Store, rows: Sequence[Mapping[str, Any]], types: Mapping[str, str]) -> Result:

@@ -262,14 +262,16 @@ class Store:
         cursor = self._connection.cursor()
         found = cursor.execute(
             'SELECT coalesce(max(number), 0), coalesce(epoch_us(max("at")), 0) FROM _memql.commits'
-        ).fetchone()
-        self._last_commit, self._last_commit_micros = found or (0, 0)
+        ).fetchall()
+        self._last_commit, self._last_commit_micros = found[0]
 
     def _recover(self) -> None:
+        # Fetched to its end: half a result keeps its transaction open, and a transaction that is
+        # open as long as the store keeps DuckDB from ever writing its log into the file.
         unfinished = self._connection.execute(
             "SELECT EXISTS (FROM _memql.intents) OR EXISTS (FROM _memql.tombstones)"
-        ).fetchone()
-        if unfinished == (True,):
+        ).fetchall()
+        if unfinished == [(True,)]:
             self.activations.recover()
 
 

@@ -143,7 +143,7 @@ def test_the_corpus_compares_what_duckdb_answers(bench: Bench, tmp_path: Path) -
     assert (
         "     1  create: NotSupportedError: MemQL does not run CREATE MACRO statements" in printed
     )
-    assert "sql/setops/one.test:23" in printed
+    assert "sql/setops/one.test:24" in printed
 
 
 def test_another_answer_is_a_miss_of_the_corpus(

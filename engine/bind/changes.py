@@ -246,6 +246,12 @@ def _returning(tree: exp.Expr, binder: QueryBinder) -> exp.Select | None:
     clause = tree.args.get("returning")
     if clause is None:
         return None
+    if clause.args.get("into"):
+        raise NotSupportedError(
+            "RETURNING INTO is not possible",
+            position=position(binder.context.text, clause),
+            statement=binder.context.text,
+        )
     select = exp.Select(expressions=[node.copy() for node in clause.expressions])
     # It runs over the rows just written, without the policy: nothing else may be in its reach.
     resolve_sequences(select, binder.views.tables, binder.context)
@@ -294,9 +300,10 @@ def _check_clauses(tree: exp.Expr, known: tuple[str, ...], binder: QueryBinder) 
 def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
     if isinstance(table, exp.Table) and not table.db and fold(table.name) == MEMORIES:
         return
-    qualified = isinstance(table, exp.Table) and bool(table.db)
-    name = ".".join(part.name for part in table.parts) if qualified else table.name or table.sql()
-    view = None if qualified else binder.views.find(name)
+    name = table.sql()
+    if isinstance(table, exp.Table):
+        name = ".".join(part.name for part in table.parts)
+    view = None if isinstance(table, exp.Table) and table.db else binder.views.find(name)
     if view is not None:
         raise ProgrammingError(
             f"{verb} cannot write the view {view.name}: memories and tables only",

@@ -23,6 +23,7 @@ from memql.errors import NotSupportedError, ProgrammingError
 
 # The rows of a query that DuckDB cannot run alone are read by this name.
 ROWS_TABLE = "_memql_new"
+ROWS_QUERY = f'SELECT * FROM "{ROWS_TABLE}"'
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class _Definer:
     binder: QueryBinder
 
     def bind(self, tree: exp.Expr) -> Definition:
+        self._check_parts(tree)
         if isinstance(tree, exp.TruncateTable):
             return self._truncate(tree)
         if isinstance(tree, exp.Alter):
@@ -120,7 +122,7 @@ class _Definer:
         plan = self.binder.bind(query)
         if isinstance(plan, Select) and not plan.input.parts:
             return plan.input.printed, None
-        return Printed(f"SELECT * FROM {quote(ROWS_TABLE)}", ()), plan
+        return Printed(ROWS_QUERY, ()), plan
 
     def _part(self, node: exp.Expr) -> str:
         """Return a column, or a constraint of the table."""
@@ -132,6 +134,7 @@ class _Definer:
         return self._constraint(node)
 
     def _column(self, node: exp.ColumnDef) -> str:
+        self._check_parts(node)
         kind = node.args.get("kind")
         parts = [quote(self._column_name(node.this))]
         if kind is not None:
@@ -224,6 +227,8 @@ class _Definer:
 
     def _create_index(self, tree: exp.Create) -> Definition:
         index = tree.this
+        if not index.name:
+            raise self._refused(tree, "CREATE INDEX without the name of the index", code="42601")
         parameters = index.args.get("params")
         table = self._own_table(index.args["table"])
         if parameters is None or any(
@@ -317,6 +322,14 @@ class _Definer:
         if action.args.get("allow_null") is not None:
             return "DROP NOT NULL" if action.args["allow_null"] else "SET NOT NULL"
         return "DROP DEFAULT"
+
+    def _check_parts(self, node: exp.Expr) -> None:
+        """Refuse parts that would be read and then left out."""
+        known = _PARTS[type(node)].split()
+        odd = [key for key, value in node.args.items() if value and key not in known]
+        if odd:
+            words = ", ".join(key.strip("_").upper() for key in odd)
+            raise self._refused(node, f"{node.key.upper()} with {words}")
 
     # -- parts --------------------------------------------------------------------------------
 
@@ -481,6 +494,13 @@ _CREATES: Mapping[str, Callable[[_Definer, exp.Create], Definition]] = {
     "INDEX": _Definer._create_index,
 }
 _DROPS = ("TABLE", "TYPE", "SEQUENCE", "INDEX")
+_PARTS: Mapping[type[exp.Expr], str] = {
+    exp.Create: "this kind replace expression exists properties unique",
+    exp.Drop: "this kind tables exists cascade restrict",
+    exp.Alter: "this kind exists actions options",
+    exp.TruncateTable: "expressions exists",
+    exp.ColumnDef: "this kind constraints exists",
+}
 _SEQUENCE_WORDS = {
     "start": "START",
     "increment": "INCREMENT BY",

@@ -7,17 +7,24 @@ are resolved there, policies added and functions checked. Its parts are then put
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
 
 from sqlglot import exp
 
 from memql.engine.bind.columns import check_columns
 from memql.engine.bind.definitions import ROWS_TABLE
+from memql.engine.bind.parameters import NOW_PARAMETER
 from memql.engine.bind.query import QueryBinder
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Plan, Select
 from memql.engine.printing import Printed, file_tables, print_sql
 from memql.engine.tables import OrdinaryTable, read_ordinary
 from memql.errors import NotSupportedError, ProgrammingError
+
+# Values that stand in a statement as they are.
+_WRITTEN_OUT = (type(None), bool, int, float, Decimal, str, UUID, date, datetime)
 
 
 @dataclass(frozen=True)
@@ -292,8 +299,7 @@ class _Writer:
 
     def _check_clauses(self) -> None:
         tree = self.tree
-        known = _KNOWN[type(tree)].split()
-        odd = [key for key, value in tree.args.items() if value and key not in known]
+        odd = _odd_parts(tree, _KNOWN[type(tree)])
         table = self.found_at
         odd += [
             key for key, value in table.args.items() if value and key not in ("this", "alias", "db")
@@ -302,6 +308,15 @@ class _Writer:
         if conflict is not None:
             known = ["conflict_keys", "expressions", "action", "where"]
             odd += [key for key, value in conflict.args.items() if value and key not in known]
+        returning = tree.args.get("returning")
+        if returning is not None and returning.args.get("into"):
+            odd.append("RETURNING INTO")
+        for when in tree.args["whens"].expressions if isinstance(tree, exp.Merge) else ():
+            odd += _odd_parts(when, "matched source condition then")
+            if isinstance(when.args["then"], exp.Update):
+                odd += _odd_parts(when.args["then"], "expressions")
+            elif isinstance(when.args["then"], exp.Insert):
+                odd += _odd_parts(when.args["then"], "this expression")
         if odd:
             clauses = ", ".join(key.strip("_").upper() for key in odd)
             raise self._refused(table, f"{tree.key.upper()} with {clauses}")
@@ -320,7 +335,27 @@ class _Writer:
             code=code,
         )
 
+    def _written_out(self) -> None:
+        """Put the values of parameters into a MERGE, in place: DuckDB prepares none."""
+        for mark in list(self.tree.find_all(exp.Placeholder)):
+            if mark.name == NOW_PARAMETER:
+                now = exp.Literal.string(self.binder.values[NOW_PARAMETER].isoformat())
+                mark.replace(exp.cast(now, "timestamptz"))
+                continue
+            value = self.binder.values[mark.name]
+            if not isinstance(value, _WRITTEN_OUT):
+                raise NotSupportedError(
+                    f"MERGE takes no parameter that is a {type(value).__name__}",
+                    hint="put the value into a table, or into USING (SELECT ...) as a text",
+                    position=position(self.binder.context.text, self.found_at),
+                    statement=self.binder.context.text,
+                )
+            text = isinstance(value, str | UUID)
+            mark.replace(exp.Literal.string(str(value)) if text else exp.convert(value))
+
     def _change(self, rows: Plan | None) -> TableChange:
+        if isinstance(self.tree, exp.Merge):
+            self._written_out()
         parameters = {node.name for node in self.tree.find_all(exp.Placeholder)}
         return TableChange(
             Printed(print_sql(self.tree), tuple(sorted(parameters)), file_tables(self.tree)),
@@ -328,6 +363,11 @@ class _Writer:
             self.policy,
             rows,
         )
+
+
+def _odd_parts(node: exp.Expr, known: str) -> list[str]:
+    """Return the parts of a node that are not among those that are known."""
+    return [key for key, value in node.args.items() if value and key not in known.split()]
 
 
 def _is_default(node: exp.Expr) -> bool:

@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from memql.engine.plan import ANSWERS_TABLE, Answer, Finish, Materialize, Target
 from memql.engine.printing import Printed
+from memql.engine.result import scannable
 from memql.engine.reuse import Brought, bring, keep
 from memql.engine.run.cut import whole_number
 from memql.engine.run.prompts import Prepared, Preparer, rows_of_group
@@ -121,7 +122,7 @@ class Answerer:
             table = table.append_column(column, pa.array(texts, pa.string()))
             table = table.append_column(f"{column}_n", pa.array(numbers, pa.int64()))
         rows = self.statement.store.cursor()
-        rows.register(ANSWERS_TABLE, table)
+        rows.register(ANSWERS_TABLE, scannable(table))
         run_printed(printed, rows, self.statement.values, self.statement.context)
         return rows, answered
 

@@ -11,7 +11,7 @@ from memql.engine.bind.parameters import Values
 from memql.engine.context import StatementContext
 from memql.engine.models import Models
 from memql.engine.plan import Answer, Finish, Materialize, Plan, Relation, Select
-from memql.engine.result import Column, Result, columns_of, rescanned
+from memql.engine.result import Column, Result, columns_of, rescanned, scannable
 from memql.engine.reuse import Brought, bring
 from memql.engine.run.answers import Answerer, Groups
 from memql.engine.run.parts import PartRunner
@@ -235,7 +235,7 @@ class Executor:
         table = table.append_column("_memql_n", pa.array([0], pa.int64()))
         casts = ", ".join(f'CAST("{name}" AS {kind}) AS "{name}"' for name, kind in columns)
         rows = self.store.cursor()
-        rows.register("_memql_result", table)
+        rows.register("_memql_result", scannable(table))
         rows.execute(f"SELECT {casts}, _memql_n FROM _memql_result")
         shown = columns_of(rows)[: len(columns)]
         return Result(shown, rows=rows, objects={0: (len(columns), [made])})

@@ -15,7 +15,7 @@ from memql.engine.bind.parts import scanned_part
 from memql.engine.failures import translate
 from memql.engine.plan import LINEAGE_COLUMN, Generated, Part, Relation
 from memql.engine.printing import print_query
-from memql.engine.result import Column, arrow_of, columns_of
+from memql.engine.result import Column, arrow_of, columns_of, scannable
 from memql.engine.run.answers import Answerer
 from memql.engine.run.cut import Cutter
 from memql.engine.run.relation import run_printed
@@ -75,7 +75,7 @@ class PartRunner:
                         kept = _kept(shown, lineage=relation.traced)
                         return table.select(kept), tuple(shown[i] for i in kept)
                     numbered = table.rename_columns([f"c{i}" for i in range(table.num_columns)])
-                    self.statement.cursor.register(part.table, numbered)
+                    self.statement.cursor.register(part.table, scannable(numbered))
                 return self._rows(relation, columns, missing)
             except duckdb.Error as error:
                 raise translate(error, self.statement.context) from error

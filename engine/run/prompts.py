@@ -162,11 +162,11 @@ def rendered_rows(
     )
     shown = table.select(numbers)
     if any(not pa.types.is_string(kind) for kind in shown.schema.types):
-        from memql.engine.result import arrow_of
+        from memql.engine.result import arrow_of, scannable
 
         # Columns are taken by number: two may have one name.
         shown = shown.rename_columns([f"c{i}" for i in range(len(names))])
-        scratch.register("_memql_shown", shown)
+        scratch.register("_memql_shown", scannable(shown))
         casts = ", ".join(f"CAST(c{i} AS VARCHAR)" for i in range(len(names)))
         shown = arrow_of(scratch.execute(f"SELECT {casts} FROM _memql_shown"))
         scratch.unregister("_memql_shown")

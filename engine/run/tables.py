@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import duckdb
 
-from memql.engine.bind.definitions import ROWS_TABLE, Definition
+from memql.engine.bind.definitions import ROWS_QUERY, ROWS_TABLE, Definition
 from memql.engine.bind.writes import TableChange
 from memql.engine.names import quote
 from memql.engine.plan import Plan
-from memql.engine.result import Result, arrow_of, columns_of, rescanned
+from memql.engine.printing import Printed
+from memql.engine.result import Result, arrow_of, columns_of, rescanned, scannable
 from memql.engine.run.executor import Executor
 from memql.engine.run.relation import run_printed, translate
 from memql.engine.tables import MAIN
@@ -25,8 +27,9 @@ def run_table_change(change: TableChange, executor: Executor) -> Result:
         IntegrityError: a constraint does not hold.
         OperationalError: another transaction changed the same rows.
     """
-    with _rows(change.rows, executor):
-        running = run_printed(change.printed, executor.cursor, executor.values, executor.context)
+    with _rows(change.rows, executor) as typed:
+        printed = typed(change.printed)
+        running = run_printed(printed, executor.cursor, executor.values, executor.context)
         try:
             if change.returning:
                 columns = columns_of(running)
@@ -47,13 +50,13 @@ def run_definition(definition: Definition, executor: Executor) -> int:
         IntegrityError: a constraint does not hold, or something depends on what is dropped.
     """
     count = -1
-    with _rows(definition.rows, executor):
+    with _rows(definition.rows, executor) as typed:
         cursor, values = executor.cursor, executor.values
         try:
             if definition.schema != MAIN and definition.statements:
                 cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(definition.schema)}")
             for statement in definition.statements:
-                run_printed(statement, cursor, values, executor.context)
+                run_printed(typed(statement), cursor, values, executor.context)
                 counted = cursor.fetchone() if cursor.description else None
                 if counted and isinstance(counted[0], int):
                     count = counted[0]
@@ -63,10 +66,13 @@ def run_definition(definition: Definition, executor: Executor) -> int:
 
 
 @contextlib.contextmanager
-def _rows(plan: Plan | None, executor: Executor) -> Iterator[None]:
-    """Let a statement read the rows of a plan by name, in the types that the plan gives them."""
+def _rows(plan: Plan | None, executor: Executor) -> Iterator[Callable[[Printed], Printed]]:
+    """Let a statement read the rows of a plan; yield what gives it their names and types.
+
+    Arrow does not keep all of DuckDB's types: an enum comes back as a text.
+    """
     if plan is None:
-        yield
+        yield lambda printed: printed
         return
     result = executor.run(plan)
     assert result.rows is not None  # a query
@@ -77,10 +83,15 @@ def _rows(plan: Plan | None, executor: Executor) -> Iterator[None]:
     finally:
         if result.rows is not executor.cursor:
             result.close()
-    named = table.rename_columns([column.name for column in result.columns])
-    executor.cursor.register(ROWS_TABLE, named)
+    names = [f"c{number}" for number in range(len(result.columns))]
+    executor.cursor.register(ROWS_TABLE, scannable(table).rename_columns(names))
+    casts = ", ".join(
+        f"CAST({name} AS {column.type}) AS {quote(column.name)}"
+        for name, column in zip(names, result.columns, strict=True)
+    )
+    query = f"SELECT {casts} FROM {quote(ROWS_TABLE)}"
     try:
-        yield
+        yield lambda printed: replace(printed, sql=printed.sql.replace(ROWS_QUERY, query, 1))
     finally:
         # After an error DuckDB refuses this too, and the error must not be hidden by that.
         with contextlib.suppress(duckdb.Error):

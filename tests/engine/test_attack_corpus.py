@@ -1,0 +1,225 @@
+"""Every text of ``attacks/`` is refused, tells no secret and leaves nothing behind.
+
+The files are in the form of tests/sql. Each attack is run as a user with no rights and as the
+administrator, those behind ``user mallory`` only as that user.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import memql
+from tests.engine.attacked import SECRETS, Attacked, changed
+from tests.sql.runner import Record, read_records
+
+FOLDER = Path(__file__).parent / "attacks"
+FEWEST = 150
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One text of the corpus: where it stands, who runs it, and how it is refused."""
+
+    place: str
+    users: tuple[str | None, ...]
+    record: Record
+
+
+def read_attacks() -> list[Attack]:
+    """Return the whole corpus."""
+    attacks = []
+    for path in sorted(FOLDER.glob("*.test")):
+        users: tuple[str | None, ...] = ("mallory", None)
+        for record in read_records(path):
+            if record.command == ("user", "mallory"):
+                users = ("mallory",)
+            else:
+                assert record.command[:2] == ("statement", "error"), f"{path}:{record.line}"
+                attacks.append(Attack(f"{path.stem}:{record.line}", users, record))
+    return attacks
+
+
+ATTACKS = read_attacks()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The store that is attacked, and what it and the folders around it held before."""
+
+    store: Attacked
+    tables: dict[str, str]
+    files: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A store below the working folder, beside the home and the folder for temporary files."""
+    folder = tmp_path_factory.mktemp("attacked")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
+        patch.setenv("HOME", str(folder / "home"))
+        patch.setenv("TMPDIR", str(folder / "tmp"))
+        patch.setattr(tempfile, "tempdir", str(folder / "tmp"))
+        store = Attacked(folder)
+        yield Scene(store, store.digests(), store.files())
+        store.close()
+
+
+def test_the_corpus_is_large_and_names_what_it_refuses() -> None:
+    texts = [attack.record.sql for attack in ATTACKS]
+    assert len(set(texts)) == len(texts) >= FEWEST
+    named = [attack for attack in ATTACKS if attack.record.expected]
+    assert len(named) > 0.9 * len(ATTACKS)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: str(attack.place))
+def test_the_attack_is_refused(scene: Scene, attack: Attack) -> None:
+    kind, *code = attack.record.command[2:]
+    for user in attack.users:
+        connection = scene.store.connections[user]
+        with pytest.raises(memql.Error) as caught:
+            cursor = connection.execute(attack.record.sql)
+            # Rows that come before an error are rows that got out.
+            pytest.fail(f"{user}: {attack.record.sql} answers {cursor.fetchall()}")
+        error = caught.value
+        assert kind in [cls.__name__ for cls in type(error).__mro__], f"{user}: {error!r}"
+        assert not code or error.code == code[0], f"{user}: {error.code}: {error}"
+        assert not isinstance(error, memql.InternalError), f"{user}: {error}"
+        for line in attack.record.expected or ():
+            assert line in error.message, f"{user}: {line!r} is not in {error.message!r}"
+        told = f"{error.message} {error.hint}"
+        for secret in SECRETS:
+            assert secret in attack.record.sql or secret not in told, f"{user}: {told}"
+        assert not connection.in_transaction
+        assert not changed(scene.tables, scene.store.digests()), f"{user}: {attack.record.sql}"
+    assert not changed(scene.files, scene.store.files())
+
+
+# Allowed: each of these may run, for its user, over what that user has. No secret is in its rows.
+ALLOWED = (
+    "SELECT * FROM memories, own, own_view",
+    "SELECT * FROM memql.tables",
+    "SELECT * FROM memql.views",
+    "SELECT * FROM memql.settings",
+    "SHOW TABLES",
+    "DESCRIBE own",
+    "SUMMARIZE memories",
+    "SUMMARIZE own",
+    "EXPLAIN ANALYZE SELECT * FROM memories",
+    "EXPLAIN DELETE FROM memories WHERE content LIKE 'hush%'",
+    "SELECT count(*), max(content), list(owner) FROM memories",
+    "SELECT content FROM memories WHERE content LIKE 'hush%' OR content::INT IS NULL OR true",
+    "WITH memories AS (SELECT * FROM memories) SELECT * FROM memories",
+    "WITH RECURSIVE memories AS (SELECT content FROM memories UNION SELECT content || '!' "
+    "FROM memories WHERE length(content) < 9) FROM memories",
+    "PIVOT memories ON content USING count(*) GROUP BY owner",
+    "UNPIVOT (SELECT content, owner FROM memories) ON content, owner",
+    "SELECT * FROM own AS o, LATERAL (SELECT content FROM memories WHERE o.id > 0)",
+    "SELECT (SELECT list(m.content) FROM memories AS m WHERE m.version >= own.n) FROM own",
+    "SELECT generate('Who?', max_tokens := 1) FROM memories",
+    "FROM memories MATERIALIZE AS PLAINTEXT",
+    "SELECT content FROM memories LIMIT 1000 TOKENS",
+)
+# Changes that may run; each is undone. What they give back tells no secret either.
+CHANGES = (
+    "INSERT INTO own (id, v) SELECT 10 + row_number() OVER (), content FROM memories RETURNING *",
+    "UPDATE own SET v = (SELECT string_agg(content) FROM memories) RETURNING *",
+    "DELETE FROM own USING memories AS m WHERE m.version > 0 RETURNING *",
+    "MERGE INTO own USING memories AS m ON m.version = own.id WHEN MATCHED THEN "
+    "UPDATE SET v = m.content",
+    "INSERT INTO own VALUES (1, 'x', 1) ON CONFLICT (id) DO UPDATE SET v = excluded.v RETURNING *",
+    "UPDATE memories SET kind = content RETURNING content, kind",
+    "DELETE FROM memories RETURNING *",
+    "CREATE TABLE made AS SELECT * FROM memories",
+    "CREATE TYPE made AS ENUM (SELECT DISTINCT content FROM memories)",
+    "CREATE VIEW made AS SELECT * FROM memories",
+)
+
+
+@pytest.mark.parametrize("text", ALLOWED)
+def test_what_is_allowed_tells_of_ones_own_only(scene: Scene, text: str) -> None:
+    cursor = scene.store.connections["mallory"].execute(text)
+    told = str(cursor.fetchall())
+    assert not [secret for secret in SECRETS if secret in told and secret not in text]
+    assert not changed(scene.tables, without_caches(scene.store.digests(), scene.tables))
+
+
+@pytest.mark.parametrize("text", CHANGES)
+def test_what_is_changed_is_ones_own_only(scene: Scene, text: str) -> None:
+    mallory = scene.store.connections["mallory"]
+    mallory.begin()
+    try:
+        cursor = mallory.execute(text)
+        told = str(cursor.fetchall()) if cursor.description else ""
+        for made in ("own", "made"):
+            if made == "own" or "TABLE made" in text or "VIEW made" in text:
+                told += str(mallory.execute(f"FROM {made}").fetchall())
+    finally:
+        mallory.rollback()
+    assert not [secret for secret in SECRETS if secret in told]
+    assert not changed(scene.tables, without_caches(scene.store.digests(), scene.tables))
+
+
+def without_caches(found: dict[str, str], before: dict[str, str]) -> dict[str, str]:
+    """Return digests without those of what queries keep for the next time: token counts."""
+    kept = [name for name in found if name.endswith("._memql.segments")]
+    return found | {name: before[name] for name in kept}
+
+
+# -- negative controls ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("user", ["mallory", None])
+@pytest.mark.parametrize(
+    ("text", "undo", "where"),
+    [
+        ("UPDATE own SET v = 'uno' WHERE id = 1", "UPDATE own SET v = 'one' WHERE id = 1", "own"),
+        ("CREATE TABLE fresh (a INT)", "DROP TABLE fresh", "columns"),
+        ("CREATE VIEW fresh AS SELECT 1 AS a", "DROP VIEW fresh", "views"),
+        ("CREATE INDEX fresh ON own (v)", "DROP INDEX fresh", "indexes"),
+        ("CREATE TYPE fresh AS ENUM ('a')", "DROP TYPE fresh", "types"),
+        ("CREATE SEQUENCE fresh", "DROP SEQUENCE fresh", "sequences"),
+    ],
+)
+def test_an_allowed_change_is_noticed(
+    scene: Scene, user: str | None, text: str, undo: str, where: str
+) -> None:
+    connection = scene.store.connections[user]
+    connection.execute(text)
+    noticed = changed(scene.tables, scene.store.digests())
+    connection.execute(undo)
+    assert any(name.endswith(where) for name in noticed), noticed
+    assert not changed(scene.tables, scene.store.digests())
+
+
+def test_a_change_of_a_memory_is_noticed(scene: Scene) -> None:
+    mallory = scene.store.connections["mallory"]
+    mallory.begin()
+    assert not changed(scene.tables, scene.store.digests())  # nobody sees it yet
+    mallory.rollback()
+    mallory.execute("INSERT INTO memories (content) VALUES ('fresh')")
+    noticed = changed(scene.tables, scene.store.digests())
+    scene.tables.update(scene.store.digests())
+    assert any(name.endswith("_memql.memories") for name in noticed)
+
+
+def test_an_allowed_file_is_noticed(scene: Scene) -> None:
+    folder = scene.store.folder
+    with memql.connect(scene.store.store, allowed_folders=[folder / "home"]) as con:
+        con.execute(f"COPY own TO '{folder / 'home' / 'own.csv'}'")
+    made = changed(scene.files, scene.store.files())
+    os.replace(folder / "home" / "own.csv", folder / "bait.csv")
+    moved = changed(scene.files, scene.store.files())
+    scene.files.update(scene.store.files())
+    os.remove(folder / "bait.csv")
+    gone = changed(scene.files, scene.store.files())
+    scene.files.pop("bait.csv")
+    assert (made, moved, gone) == (["home/own.csv"], ["bait.csv"], ["bait.csv"])
