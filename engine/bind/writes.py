@@ -15,7 +15,6 @@ from sqlglot import exp
 
 from memql.engine.bind.columns import check_columns
 from memql.engine.bind.definitions import ROWS_TABLE
-from memql.engine.bind.parameters import NOW_PARAMETER
 from memql.engine.bind.query import QueryBinder
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Plan, Select
@@ -335,27 +334,20 @@ class _Writer:
             code=code,
         )
 
-    def _written_out(self) -> None:
-        """Put the values of parameters into a MERGE, in place: DuckDB prepares none."""
-        for mark in list(self.tree.find_all(exp.Placeholder)):
-            if mark.name == NOW_PARAMETER:
-                now = exp.Literal.string(self.binder.values[NOW_PARAMETER].isoformat())
-                mark.replace(exp.cast(now, "timestamptz"))
-                continue
+    def _written_out(self, returning: exp.Expr) -> None:
+        """Put the values of parameters into RETURNING, in place, where DuckDB prepares none."""
+        for mark in list(returning.find_all(exp.Placeholder)):
             value = self.binder.values[mark.name]
             if not isinstance(value, _WRITTEN_OUT):
-                raise NotSupportedError(
-                    f"MERGE takes no parameter that is a {type(value).__name__}",
-                    hint="put the value into a table, or into USING (SELECT ...) as a text",
-                    position=position(self.binder.context.text, self.found_at),
-                    statement=self.binder.context.text,
+                raise self._refused(
+                    self.found_at, f"a parameter in RETURNING that is a {type(value).__name__}"
                 )
             text = isinstance(value, str | UUID)
             mark.replace(exp.Literal.string(str(value)) if text else exp.convert(value))
 
     def _change(self, rows: Plan | None) -> TableChange:
-        if isinstance(self.tree, exp.Merge):
-            self._written_out()
+        if self.tree.args.get("returning") is not None:
+            self._written_out(self.tree.args["returning"])
         parameters = {node.name for node in self.tree.find_all(exp.Placeholder)}
         return TableChange(
             Printed(print_sql(self.tree), tuple(sorted(parameters)), file_tables(self.tree)),
