@@ -41,7 +41,7 @@ quick: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not slow"
 
 soak: $(STAMP)
-	MEMQL_SOAK=1 $(BIN)/python -m pytest -q $$(grep -rl '@given' tests --include='test_*.py')
+	MEMQL_SOAK=1 $(BIN)/python -m pytest -q $$(grep -rlE '@given|SOAK_FACTOR' tests --include='test_*.py')
 
 test: lint
 	$(BIN)/python -m pytest -q

@@ -74,6 +74,14 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         duckdb.TransactionException,
+        "^Catalog write-write conflict",
+        OperationalError,
+        "40001",
+        "another transaction made or changed something of the same name",
+        "ROLLBACK this one and run it again",
+    ),
+    Failure(
+        duckdb.TransactionException,
         "",
         OperationalError,
         "40001",

@@ -92,6 +92,10 @@ class ViewCatalog:
         """Return the names of all views that the user may name."""
         return [entry.name for entry in self.entries()]
 
+    def own_names(self) -> Sequence[str]:
+        """Return the names of the user's own views."""
+        return [entry.name for entry in self.entries() if entry.owner == self._tables.owner]
+
     def find(self, name: str) -> ViewDefinition | None:
         """Return a view by name: the user's own before another's."""
         entry = self.entry(name)
@@ -117,8 +121,8 @@ class ViewCatalog:
         """
         named = [entry for entry in self.entries() if entry.name.lower() == name.lower()]
         own = [entry for entry in named if entry.owner == self._tables.owner]
-        if own:
-            return own[0]
+        if own or self._tables.named_by is not None:
+            return own[0] if own else None  # the text of a view means its owner's names only
         if len(named) > 1:
             owners = ", ".join(entry.owner for entry in named)
             raise ProgrammingError(

@@ -62,6 +62,12 @@ def connect(
             raise InterfaceError(
                 "the user's name is empty", hint="user=None is the administrator", code="22023"
             )
+        if user.lower() in ("main", "memql") or user.lower().startswith("_memql"):
+            raise InterfaceError(
+                f"a user cannot be called {user}: main and memql are names of schemas",
+                hint="give the user another name",
+                code="42939",
+            )
         try:
             user.encode("utf-8")
         except UnicodeEncodeError:

@@ -105,11 +105,11 @@ def _ordinary_target(tree: exp.Expr, binder: QueryBinder) -> OrdinaryTable | Non
 
 
 def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
-    _check_clauses(tree, ("this", "expression", "returning", "with_", "by_name"), binder)
     target = tree.this
     named = target.expressions if isinstance(target, exp.Schema) else []
     table = target.this if isinstance(target, exp.Schema) else target
     _check_target(table, "INSERT", binder)
+    _check_clauses(tree, ("this", "expression", "returning", "with_", "by_name"), binder)
     source = tree.expression
     if not isinstance(source, exp.Query | exp.Values):
         raise NotSupportedError(
@@ -193,8 +193,8 @@ def _check_width(source: exp.Query, columns: tuple[str, ...], binder: QueryBinde
 
 def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
     table = tree.this
-    _check_clauses(tree, ("this", "expressions", "where", "returning", "with_"), binder)
     _check_target(table, "UPDATE", binder)
+    _check_clauses(tree, ("this", "expressions", "where", "returning", "with_"), binder)
     names: list[exp.Expr] = []
     columns: list[str] = []
     select = exp.select(exp.column("id", table=table.alias_or_name))
@@ -227,8 +227,8 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
 
 def _bind_delete(tree: exp.Delete, binder: QueryBinder) -> DeletePlan:
     table = tree.this
-    _check_clauses(tree, ("this", "where", "returning", "with_"), binder)
     _check_target(table, "DELETE", binder)
+    _check_clauses(tree, ("this", "where", "returning", "with_"), binder)
     select = exp.select(exp.column("id", table=table.alias_or_name)).from_(table.copy())
     bound = binder.bind_relation(_checked(_with_rows(select, tree), binder))
     return DeletePlan(bound, _returning(tree, binder))

@@ -11,6 +11,7 @@ from sqlglot import exp
 from memql.engine import syntax
 from memql.engine.bind.options import check_option_names
 from memql.engine.bind.query import QueryBinder
+from memql.engine.catalog import SCHEMA
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, position_of_word, unknown
 from memql.engine.plan import Materialize, Select, print_all
@@ -177,10 +178,11 @@ class ViewRunner:
         def drop() -> None:
             for node in tree.args.get("tables") or [tree.this]:
                 entry = self.views.entry(node.name)
-                if entry is None:
+                if entry is None or entry.owner != context.owner or node.args.get("db"):
                     if tree.args.get("exists"):
                         continue
-                    raise unknown("view", node.name, self.views.names(), context, node)
+                    name = node.sql(dialect="duckdb")
+                    raise unknown("view", name, self.views.own_names(), context, node)
                 if entry.form is not None:
                     raise ProgrammingError(
                         f"{entry.name} is a materialized view",
@@ -299,9 +301,9 @@ def _check_no_parameters(query: exp.Expr, context: StatementContext) -> None:
 
 
 def _check_name(node: exp.Expr, context: StatementContext) -> None:
-    if fold(node.name).startswith("_memql"):
+    if fold(node.name).startswith("_memql") or fold(node.name) == SCHEMA:
         raise ProgrammingError(
-            f"names that start with _memql are MemQL's own: {node.name}",
+            f"names that start with _memql, and memql, are MemQL's own: {node.name}",
             position=position(context.text, node),
             statement=context.text,
             code="42939",

@@ -203,6 +203,23 @@ def kept(scene: Scene, *tables: str) -> None:
 # -- negative controls ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "named", "odd"),
+    [
+        ("ProgrammingError", "SELECT 1", (), "it runs"),
+        ("ProgrammingError", "SELECT error(content) FROM memories", (), "a secret is told"),
+        ("DataError", "SELECT * FROM no_such", (), "ProgrammingError"),
+        ("ProgrammingError 42601", "SELECT * FROM no_such", (), "42P01"),
+        ("ProgrammingError 42P01", "SELECT * FROM no_such", ("read_csv",), "is not in"),
+    ],
+)
+def test_an_attack_that_is_not_refused_as_it_should_be_is_noticed(
+    scene: Scene, kind: str, text: str, named: tuple[str, ...], odd: str
+) -> None:
+    record = Record(1, ("statement", "error", *kind.split()), text, named)
+    assert odd in str(problem(scene.store.connections[None], record))
+
+
 @pytest.mark.parametrize("user", ["mallory", None])
 @pytest.mark.parametrize(
     ("text", "undo", "where"),
