@@ -46,6 +46,7 @@ MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
 
 # Views of views can double a statement with each step; what is larger would not be bound in time.
 MAX_EXPANDED_NODES = 10_000
+MAX_NESTED_LIMITS = 6
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Sources:
         resolve_sequences(query, self.views.tables, self.context)
         check_query_nodes(query, self.context)
         resolve_types(query, self.views.tables, self.context)
+        _check_limits(query, self.context)
         _order_limits(query, self.context.owner)
         tables = list(query.find_all(exp.Table))
         schemas = (MAIN, fold(self.context.owner), *(fold(table.db) for table in tables))
@@ -215,6 +217,30 @@ def _put_query(table: exp.Table, query: exp.Query) -> None:
         if table.args.get(key):
             subquery.set(key, table.args[key])
     table.replace(subquery)
+
+
+def _check_limits(query: exp.Query, context: StatementContext) -> None:
+    """Refuse LIMIT in the number of a LIMIT in the number of a LIMIT ...
+
+    DuckDB's binder takes twice the time for each level, and cannot be interrupted.
+
+    Raises:
+        ProgrammingError: deeper than MAX_NESTED_LIMITS.
+    """
+    for limit in query.find_all(exp.Limit, exp.Offset):
+        depth, around = 0, limit.parent
+        while around is not None:
+            depth += isinstance(around, exp.Limit | exp.Offset)
+            around = around.parent
+        if depth >= MAX_NESTED_LIMITS:
+            raise ProgrammingError(
+                f"LIMIT and OFFSET are nested in each other {depth + 1} times, at most "
+                f"{MAX_NESTED_LIMITS} are possible",
+                hint="compute the number in a common table expression",
+                position=position(context.text, limit),
+                statement=context.text,
+                code="54001",
+            )
 
 
 def _order_limits(query: exp.Query, owner: str) -> None:
