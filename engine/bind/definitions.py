@@ -102,7 +102,8 @@ class _Definer(TableParts):
         if tree.expression is None:
             if not columns:
                 raise self.refused(tree, "CREATE TABLE without columns", code="42601")
-            parts = ", ".join(self.part(column) for column in columns)
+            making = replace(self, making=name)  # a foreign key may lead to the table itself
+            parts = ", ".join(making.part(column) for column in columns)
             return self._one(f"{head} ({parts})")
         names = [self.column_name(column) for column in columns]
         shown = f" ({', '.join(map(quote, names))})" if names else ""
@@ -246,7 +247,8 @@ class _Definer(TableParts):
             if not options:
                 return f"RENAME TO {quote(self.new_name(action.this, 'table', None))}"
             # ALTER TABLE t RENAME a TO b: sqlglot keeps the new name of a column apart.
-            if len(options) == 1 and isinstance(options[0], exp.ToTableProperty):
+            bare = not action.this.args.get("db") and len(options) == 1
+            if bare and isinstance(options[0], exp.ToTableProperty):
                 old, new = action.this.name, self.column_name(options[0].this)
                 return f"RENAME COLUMN {quote(old)} TO {quote(new)}"
         if isinstance(action, exp.AlterColumn):

@@ -10,6 +10,7 @@ from sqlglot import exp
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import MEMORIES
 from memql.engine.catalog import SCHEMA
+from memql.engine.functions import VALUE_WORDS, classified
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.printing import print_query, print_sql
 from memql.engine.tables import OrdinaryTable, Tables
@@ -23,9 +24,11 @@ class TableParts:
 
     Args:
         binder: of the statement.
+        making: the name of the table that is made, if one is.
     """
 
     binder: QueryBinder
+    making: str | None = None
 
     def part(self, node: exp.Expr) -> str:
         """Return a column, or a constraint of the table."""
@@ -81,11 +84,18 @@ class TableParts:
             return f"FOREIGN KEY ({own}) {self.constraint(node.args['reference'])}"
         if isinstance(node, exp.Reference) and not node.args.get("options"):
             target = node.this.this if isinstance(node.this, exp.Schema) else node.this
-            found = self.own_table(target)
+            found = self._referred(target)
             columns = node.this.expressions if isinstance(node.this, exp.Schema) else []
             shown = f" ({self.names(columns)})" if columns else ""
-            return f"REFERENCES {qualified(found)}{shown}"
+            return f"REFERENCES {found}{shown}"
         raise self.refused(node, f"a column with {node.key.upper()}")
+
+    def _referred(self, table: exp.Expr) -> str:
+        """Return the table that a foreign key leads to."""
+        if self.making is not None and fold(table.name) == fold(self.making):
+            self.check_own(table)
+            return f"{quote(self.schema)}.{quote(self.making)}"
+        return qualified(self.own_table(table))
 
     def check_parts(self, node: exp.Expr) -> None:
         """Refuse parts that would be read and then left out."""
@@ -109,6 +119,11 @@ class TableParts:
 
     def expression(self, node: exp.Expr) -> str:
         """Return an expression over the columns of one row, checked as a part of a query."""
+        for column in node.find_all(exp.Column):
+            # DuckDB takes these for functions where no column has the name.
+            called = classified(VALUE_WORDS.get(fold(column.name), ""))
+            if called is not None and called.refused and not column.this.args.get("quoted"):
+                raise self.refused(column, f"{column.name} in the definition of a table")
         if node.find(exp.Query, exp.Placeholder, exp.AggFunc, exp.Window):
             raise self.refused(
                 node, "a subquery, parameter, aggregate or window in the definition of a table"

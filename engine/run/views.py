@@ -302,8 +302,9 @@ def _check_no_parameters(query: exp.Expr, context: StatementContext) -> None:
 
 def _check_name(node: exp.Expr, context: StatementContext) -> None:
     if fold(node.name).startswith("_memql") or fold(node.name) == SCHEMA:
+        which = "memql" if fold(node.name) == SCHEMA else "names that start with _memql"
         raise ProgrammingError(
-            f"names that start with _memql, and memql, are MemQL's own: {node.name}",
+            f"{which} are MemQL's own: {node.name}",
             position=position(context.text, node),
             statement=context.text,
             code="42939",

@@ -151,6 +151,10 @@ ALLOWED = (
     "SELECT generate('Who?', max_tokens := 1) FROM memories",
     "FROM memories MATERIALIZE AS PLAINTEXT",
     "SELECT content FROM memories LIMIT 1000 TOKENS",
+    # Names that hold SQL are names.
+    'SELECT 1 FROM own AS "t"", _memql.memories AS ""m"',
+    'SELECT struct_pack("a := 1), (select 1" := 1)',
+    "SELECT {'a'': (select 1)': 1}",
 )
 # Changes that may run; each is undone. What they give back tells no secret either.
 CHANGES = (

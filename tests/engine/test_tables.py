@@ -211,6 +211,11 @@ def test_tables_are_made_and_dropped_while_others_read(tmp_path: Path) -> None:
         "ALTER TABLE t ADD COLUMN b INTEGER AFTER a",
         "TRUNCATE TABLE t RESTART IDENTITY",
         "DROP TABLE t PURGE",
+        "CREATE INDEX CONCURRENTLY i ON t (a)",
+        "ALTER TABLE t RENAME s.a TO z",
+        "CREATE TABLE x (a VARCHAR DEFAULT user)",
+        "CREATE TABLE x (a VARCHAR DEFAULT current_schema)",
+        "CREATE TABLE x (a VARCHAR CHECK (a > session_user))",
     ],
 )
 def test_clauses_that_would_be_left_out_are_refused(con: memql.Connection, text: str) -> None:
