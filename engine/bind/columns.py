@@ -258,11 +258,13 @@ def _names_in_reach(scope: Scope, views: Views, seen: Seen) -> set[str] | None:
 
 
 def _is_comprehension_variable(column: exp.Column) -> bool:
-    """Tell whether a column is the x of ``[x + 1 FOR x IN list]``."""
+    """Tell whether a column is the x or the i of ``[x + i FOR x, i IN list]``."""
     node = column.parent
     while node is not None:
         if isinstance(node, exp.Comprehension):
-            if fold(column.table or column.name) == fold(node.expression.name):
+            variables = (node.expression, node.args.get("position"))
+            name = fold(column.table or column.name)
+            if any(isinstance(one, exp.Expr) and fold(one.name) == name for one in variables):
                 return True
         node = node.parent
     return False

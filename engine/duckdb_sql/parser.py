@@ -108,7 +108,6 @@ class PlainParser(CallParser):
                 TokenType.IS,
                 TokenType.LIKE,
                 TokenType.SIMILAR_TO,
-                TokenType.FOR,
             )
         },
         TokenType.AT_GT: _range("@>"),
@@ -126,6 +125,13 @@ class PlainParser(CallParser):
     }
 
     # -- expressions --------------------------------------------------------------------------
+
+    def _parse_bracket_key_value(self, is_map: bool = False) -> exp.Expr | None:
+        # sqlglot takes what stands right before FOR; in DuckDB it is the whole expression.
+        element = super()._parse_bracket_key_value(is_map=is_map)
+        if element is not None and self._match(TokenType.FOR):
+            return self._parse_comprehension(element)
+        return element
 
     def _parse_unary(self) -> exp.Expr | None:
         if self._curr and self._curr.text == "@" and self._curr.token_type != TokenType.STRING:

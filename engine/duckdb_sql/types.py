@@ -92,7 +92,7 @@ class TypeParser(DuckDBParser):
             words = [exp.Var(this=f"{words[0].name} {self._curr.text}")]
             word = f"{word} {self._curr.text.upper()}"
             self._advance()
-        while self._match(TokenType.DOT):
+        while not self._at_method() and self._match(TokenType.DOT):
             if not self._curr or not self._is_word(self._curr, frozenset()):
                 self.raise_error("expected the name of a type")
             words.append(self._type_word(self._curr))
@@ -107,6 +107,12 @@ class TypeParser(DuckDBParser):
                 if self._match_text_seq(zone, "TIME", "ZONE"):
                     kind.set("suffix", exp.Var(this=f"{zone} TIME ZONE"))
         return kind
+
+    def _at_method(self) -> bool:
+        """Tell whether ``.name(`` stands here: a call on the value that was cast."""
+        following = self._tokens[self._index : self._index + 3]
+        kinds = [token.token_type for token in following]
+        return len(kinds) == 3 and kinds[0] == TokenType.DOT and kinds[2] == TokenType.L_PAREN
 
     def _type(
         self,

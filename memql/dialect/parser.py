@@ -117,6 +117,8 @@ class MemQLParser(Reader):
     def _parse_cte(self) -> exp.CTE | exp.FunctionSpecification | None:
         start = self._curr
         cte = super()._parse_cte()
+        if isinstance(cte, exp.CTE) and isinstance(cte.this, exp.Pivot):
+            cte.set("this", queries.as_query(self, cte.this))
         if isinstance(cte, exp.CTE) and not isinstance(cte.this, _IN_WITH):
             self.fail("expected a query (SELECT ...) in WITH", token=start or None)
         return cte
