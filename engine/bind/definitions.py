@@ -63,11 +63,10 @@ class _Definer(TableParts):
         if isinstance(tree, exp.Alter):
             return self._alter(tree)
         kind = str(tree.args.get("kind") or "").upper()
-        if isinstance(tree, exp.Create) and kind in _CREATES:
-            return _CREATES[kind](self, tree)
-        if isinstance(tree, exp.Drop) and kind in _DROPS:
+        if isinstance(tree, exp.Drop):
             return self._drop(tree)
-        raise self.refused(tree, f"{tree.key.upper()} {kind}")
+        assert isinstance(tree, exp.Create)  # one of DEFINITIONS, whose kinds the parser checks
+        return _CREATES[kind](self, tree)
 
     # -- CREATE -------------------------------------------------------------------------------
 
@@ -115,9 +114,8 @@ class _Definer(TableParts):
     def _source(self, query: exp.Expr) -> tuple[Printed, Plan | None]:
         """Return (a query, the plan of its rows if they are made before)."""
         if isinstance(query, exp.Values):
-            query = exp.select("*").from_(exp.Subquery(this=query.copy()))
-        if not isinstance(query, exp.Query):
-            raise self.refused(query, "CREATE TABLE AS without a query", code="42601")
+            query = exp.Select(expressions=[exp.Star()]).from_(query.copy())
+        assert isinstance(query, exp.Query)  # the parser reads nothing else there
         plan = self.binder.bind(query)
         if isinstance(plan, Select) and not plan.input.parts:
             return plan.input.printed, None
@@ -286,7 +284,6 @@ _CREATES: Mapping[str, Callable[[_Definer, exp.Create], Definition]] = {
     "SEQUENCE": _Definer._create_sequence,
     "INDEX": _Definer._create_index,
 }
-_DROPS = ("TABLE", "TYPE", "SEQUENCE", "INDEX")
 _SEQUENCE_WORDS = {
     "start": "START",
     "increment": "INCREMENT BY",

@@ -133,8 +133,6 @@ class TableParts:
         return print_sql(query.expressions[0].unalias())
 
     def type_name(self, kind: exp.Expr) -> str:
-        if not isinstance(kind, exp.DataType):
-            raise self.refused(kind, "this type", code="42704")
         null = exp.Cast(this=exp.Null(), to=kind.copy())
         return print_sql(self.checked_cast(null).args["to"])
 

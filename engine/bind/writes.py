@@ -251,6 +251,8 @@ class _Writer:
                 raise self._refused(assignment, "anything but SET column = expression", "42601")
             left = assignment.this
             columns = left.expressions if isinstance(left, exp.Tuple) else [left]
+            if not all(isinstance(column, exp.Column) for column in columns):
+                raise self._refused(assignment, "anything but SET column = expression", "42601")
             self._check_columns([column.name for column in columns], columns)
             if _is_default(assignment.expression):
                 assignment.set("expression", exp.Var(this="DEFAULT"))
@@ -285,8 +287,6 @@ class _Writer:
 
     def _check_widths(self, values: exp.Values, names: list[str]) -> None:
         for row in values.expressions:
-            if not isinstance(row, exp.Tuple):
-                raise self._refused(row, "a row of VALUES without brackets", "42601")
             if names and len(row.expressions) != len(names):
                 raise ProgrammingError(
                     f"INSERT names {len(names)} columns, its source gives {len(row.expressions)}",

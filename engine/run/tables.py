@@ -15,7 +15,7 @@ from memql.engine.plan import Plan
 from memql.engine.printing import Printed
 from memql.engine.result import Result, arrow_of, columns_of, rescanned, scannable
 from memql.engine.run.executor import Executor
-from memql.engine.run.relation import run_printed, translate
+from memql.engine.run.relation import run_printed
 from memql.engine.tables import MAIN
 
 
@@ -30,15 +30,12 @@ def run_table_change(change: TableChange, executor: Executor) -> Result:
     with _rows(change.rows, executor) as typed:
         printed = typed(change.printed)
         running = run_printed(printed, executor.cursor, executor.values, executor.context)
-        try:
-            if change.returning:
-                columns = columns_of(running)
-                table = arrow_of(running)
-                rows = rescanned(executor.store, table, columns)
-                return Result(columns, rowcount=table.num_rows, rows=rows)
-            counted = running.fetchone()
-        except duckdb.Error as error:
-            raise translate(error, executor.context) from error
+        if change.returning:
+            columns = columns_of(running)
+            table = arrow_of(running)
+            rows = rescanned(executor.store, table, columns)
+            return Result(columns, rowcount=table.num_rows, rows=rows)
+        counted = running.fetchone()
     return Result(rowcount=int(counted[0]) if counted else 0)
 
 
@@ -52,16 +49,13 @@ def run_definition(definition: Definition, executor: Executor) -> int:
     count = -1
     with _rows(definition.rows, executor) as typed:
         cursor, values = executor.cursor, executor.values
-        try:
-            if definition.schema != MAIN and definition.statements:
-                cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(definition.schema)}")
-            for statement in definition.statements:
-                run_printed(typed(statement), cursor, values, executor.context)
-                counted = cursor.fetchone() if cursor.description else None
-                if counted and isinstance(counted[0], int):
-                    count = counted[0]
-        except duckdb.Error as error:
-            raise translate(error, executor.context) from error
+        if definition.schema != MAIN and definition.statements:
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(definition.schema)}")
+        for statement in definition.statements:
+            run_printed(typed(statement), cursor, values, executor.context)
+            counted = cursor.fetchone() if cursor.description else None
+            if counted and isinstance(counted[0], int):
+                count = counted[0]
     return count
 
 
@@ -78,8 +72,6 @@ def _rows(plan: Plan | None, executor: Executor) -> Iterator[Callable[[Printed],
     assert result.rows is not None  # a query
     try:
         table = arrow_of(result.rows).select(range(len(result.columns)))
-    except duckdb.Error as error:
-        raise translate(error, executor.context) from error
     finally:
         if result.rows is not executor.cursor:
             result.close()

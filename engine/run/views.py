@@ -125,14 +125,9 @@ class ViewRunner:
                 statement=context.text,
             )
         query = tree.expression
-        if not isinstance(query, exp.Query):
-            raise ProgrammingError(
-                "CREATE VIEW takes a query",
-                hint="CREATE VIEW v AS SELECT ...",
-                position=position(context.text, table),
-                statement=context.text,
-                code="42601",
-            )
+        if isinstance(query, exp.Values):
+            query = exp.Select(expressions=[exp.Star()]).from_(query.copy())
+        assert isinstance(query, exp.Query)  # the parser reads nothing else there
         _check_no_parameters(query, context)
         _check_name(table, context)
         if named is not None:

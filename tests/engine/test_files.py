@@ -182,6 +182,14 @@ def test_in_a_transaction_files_are_read_and_rolled_back(
         ("COPY t FROM '{f}/c.csv'", ProgrammingError, "42601", "has 1 columns, the table takes 2"),
         ("COPY t TO '{f}/nofolder/x.csv'", OperationalError, "58030", "cannot write"),
         ("COPY t TO 'a.csv', 'b.csv'", Error, None, ""),
+        ("COPY lower(t) TO '{f}/x.csv'", Error, None, ""),
+        ("COPY (SELECT 1) FROM '{f}/c.csv'", NotSupportedError, None, "anything but a table"),
+        (
+            "COPY t FROM '{f}/c.csv' CREDENTIALS 'x'",
+            NotSupportedError,
+            None,
+            "COPY with credentials",
+        ),
     ],
 )
 def test_what_is_refused_leaves_no_file(

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
+import pyarrow as pa
 import pytest
+from sqlglot import exp
 
 import memql
+from memql.engine.bind.functions import check_query_nodes
+from memql.engine.context import StatementContext
+from memql.engine.plan import LINEAGE_COLUMN
+from memql.engine.run.prompts import rows_of_table
 from memql.engine.tables import schema_of
-from memql.errors import Error, IntegrityError, OperationalError, ProgrammingError
+from memql.errors import (
+    Error,
+    IntegrityError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 
 
 @pytest.fixture
@@ -225,3 +239,34 @@ def test_clauses_that_would_be_left_out_are_refused(con: memql.Connection, text:
         con.execute(text)
     assert con.execute("SELECT a FROM t").fetchall() == [(5,)]
     assert [row[0] for row in con.execute("SHOW TABLES")] == ["t", "u"]
+
+
+def test_a_parameter_in_returning_is_written_out_where_it_can_be(con: memql.Connection) -> None:
+    con.execute("CREATE TABLE t (a VARCHAR)")
+    assert con.execute("INSERT INTO t VALUES ('x') RETURNING a || ?", ["'--"]).fetchall() == [
+        ("x'--",)
+    ]
+    with pytest.raises(memql.NotSupportedError, match="a parameter in RETURNING that is a list"):
+        con.execute("INSERT INTO t VALUES ('x') RETURNING ?", [[1]])
+    assert con.execute("SELECT count(*) FROM t").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("user", ["main", "MemQL", "_memql_x"])
+def test_names_of_schemas_are_no_users(user: str) -> None:
+    with pytest.raises(memql.InterfaceError, match="names of schemas"):
+        memql.connect(user=user)
+
+
+def test_two_lineages_are_noticed() -> None:
+    one = pa.array([[]], pa.list_(pa.int32()))
+    table = pa.Table.from_arrays([one, one], [LINEAGE_COLUMN, LINEAGE_COLUMN])
+    with pytest.raises(InternalError, match="two lineages"):
+        rows_of_table(table, duckdb.connect())
+
+
+def test_words_that_are_printed_as_they_are_are_words() -> None:
+    text = "SELECT 1"
+    context = StatementContext(None, datetime(2026, 1, 1, tzinfo=UTC), text)
+    query = exp.Select(expressions=[exp.Var(this="a, (SELECT 1)")])
+    with pytest.raises(memql.NotSupportedError, match="is no name of a unit or a type"):
+        check_query_nodes(query, context)
