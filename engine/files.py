@@ -55,6 +55,8 @@ _WRITE_OPTIONS: dict[str, frozenset[str]] = {
         "timestampformat".split()
     ),
 }
+# The draft of a file has another ending, by which DuckDB would know it.
+_COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 FORMATS = tuple(_WRITE_OPTIONS)
 _BY_ENDING = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 
@@ -159,6 +161,9 @@ class Door:
         draft = os.path.join(
             os.path.dirname(target), f".{os.path.basename(target)}.{os.urandom(4).hex()}.part"
         )
+        ending = os.path.splitext(target)[1].lower()
+        if kind != "parquet" and ending in _COMPRESSED and "compression" not in options:
+            options = {**options, "compression": f"'{_COMPRESSED[ending]}'"}
         parts = [f"FORMAT {kind}", *(f"{quote(name)} {value}" for name, value in options.items())]
         with self._opened() as connection:
             connection.register("rows", scannable(table))
@@ -180,7 +185,8 @@ class Door:
         """Return the files that a path with ``*`` and ``?`` stands for."""
         if not glob.has_magic(path):
             return [self._checked(path)]
-        self._checked(path[: min(path.find(sign) % (len(path) + 1) for sign in "*?[")])
+        if not self._is_allowed(path[: min(path.find(sign) % (len(path) + 1) for sign in "*?[")]):
+            raise self._outside(path)
         files = [self._checked(found) for found in sorted(glob.glob(path, recursive=True))]
         if not files:
             raise OperationalError(f"no file is called {path}", code="58P01")
@@ -192,15 +198,23 @@ class Door:
         Raises:
             ProgrammingError: it is outside of the folders, or in the store's own.
         """
-        real = "" if "://" in path or "\0" in path else os.path.realpath(path)
+        if not self._is_allowed(path):
+            raise self._outside(path)
+        return os.path.realpath(path)
+
+    def _is_allowed(self, path: str) -> bool:
+        if "://" in path or "\0" in path:
+            return False
+        real = os.path.realpath(path)
         inside = any(_is_inside(real, folder) for folder in self.folders)
-        if not inside or (self.store is not None and _is_inside(real, self.store)):
-            raise ProgrammingError(
-                f"the file {path} is not in a folder that this connection may use",
-                hint="allowed are " + ", ".join(self.folders),
-                code="42501",
-            )
-        return real
+        return inside and not (self.store is not None and _is_inside(real, self.store))
+
+    def _outside(self, path: str) -> ProgrammingError:
+        return ProgrammingError(
+            f"the file {path} is not in a folder that this connection may use",
+            hint="allowed are " + ", ".join(self.folders),
+            code="42501",
+        )
 
     def _check_options(self, options: Mapping[str, str], known: frozenset[str], what: str) -> None:
         for name in options:

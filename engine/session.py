@@ -26,7 +26,7 @@ from memql.engine.models import Models
 from memql.engine.optimize import RULES, Optimized, optimize
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
-from memql.engine.run.catalog import catalog_tables
+from memql.engine.run.catalog import SHOWN, catalog_tables
 from memql.engine.run.change import run_change
 from memql.engine.run.copy import copy_out
 from memql.engine.run.definitions import Definer
@@ -48,14 +48,6 @@ if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
 
 Progress = Callable[[int, int], None]
-
-# What SHOW calls them, and their names in the schema memql.
-_SHOWN = {
-    "MATERIALIZED VIEWS": "views",
-    "MODELS": "models",
-    "SETTINGS": "settings",
-    "TABLES": "tables",
-}
 
 
 class Session:
@@ -275,8 +267,8 @@ class Session:
             return self._copy(tree, context, values)
         elif isinstance(tree, exp.Describe | exp.Summarize):
             return self._describe(tree, context, values)
-        elif isinstance(tree, syntax.ShowCatalog) and tree.this in _SHOWN:
-            table = self._catalog(context)[_SHOWN[tree.this]]
+        elif isinstance(tree, syntax.ShowCatalog) and tree.this in SHOWN:
+            table = self._catalog(context)[SHOWN[tree.this]]
             return result_of(self._store, table.rows(), table.types)
         elif isinstance(tree, syntax.ShowSetting):
             setting = setting_of(tree.this, context)
@@ -288,13 +280,23 @@ class Session:
             binder = self._binder(context, values)
             executor = self._executor(self._cursor, context, values)
             runner = self._view_runner(context)
-            return Definer(executor, binder, runner, self._locked).run(tree)
+            return Definer(executor, binder, runner, self._locked, self._alone).run(tree)
         return Result()
 
     # -- definitions --------------------------------------------------------------------------
 
     def _locked(self, run: Callable[[], object]) -> None:
         """Change the catalog: in the open transaction, or alone under the commit lock."""
+        if not self._transaction.active:
+            self._store.take_commit_lock(self._check_cancel)
+        try:
+            self._alone(run)
+        finally:
+            if not self._transaction.active:
+                self._store.commit_lock.release()
+
+    def _alone(self, run: Callable[[], object]) -> None:
+        """Change the catalog: in the open transaction, or in one of its own."""
         if self._transaction.active:
             self._catalog_changes += 1
             try:
@@ -302,18 +304,14 @@ class Session:
             finally:
                 self._catalog_changes += 1
             return
-        self._store.take_commit_lock(self._check_cancel)
         try:
-            try:
-                self._cursor.begin()
-                run()
-                self._cursor.commit()
-            except BaseException:
-                roll_back(self._cursor)
-                raise
-            self._store.catalog_changed()
-        finally:
-            self._store.commit_lock.release()
+            self._cursor.begin()
+            run()
+            self._cursor.commit()
+        except BaseException:
+            roll_back(self._cursor)
+            raise
+        self._store.catalog_changed()
 
     def _explain(self, tree: syntax.Explain, context: StatementContext, values: Values) -> Result:
         if not isinstance(tree.this, _PLANNED):

@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from memql.engine.context import DEFAULT_OWNER, StatementContext
 from memql.engine.names import fold, position, quote, unknown
-from memql.errors import NotSupportedError
+from memql.errors import NotSupportedError, ProgrammingError
 
 if TYPE_CHECKING:
     import duckdb
@@ -129,6 +129,15 @@ class Tables:
             found = self.known[kind, self.schema] = {fold(name): name for (name,) in rows}
         return found
 
+    def size_of_type(self, name: str) -> int:
+        """Return how many characters the whole of a type of the user's own has, written out."""
+        key = ("size of", f"{self.schema}.{name}")
+        if key not in self.known:
+            whole = f"{quote(self.schema)}.{quote(name)}"
+            rows = self.cursor.execute(f"SELECT length(typeof(NULL::{whole}))").fetchall()
+            self.known[key] = {"characters": rows[0][0]}
+        return int(self.known[key]["characters"])
+
     def _schema_named(self, owner: str) -> str | None:
         if not owner or fold(owner) == MAIN or owner == self.owner:
             return self.schema
@@ -181,6 +190,7 @@ def resolve_types(tree: exp.Expr, tables: Tables, context: StatementContext) -> 
     Raises:
         ProgrammingError: an unknown type, with the nearest known one.
     """
+    characters = 0
     for node in tree.find_all(exp.DataType):
         words = node.args.get("words") or []
         if not words or node.meta.get("own"):
@@ -195,10 +205,25 @@ def resolve_types(tree: exp.Expr, tables: Tables, context: StatementContext) -> 
             node.set("this", exp.DType.USERDEFINED)
             node.set("words", qualified)
             node.meta["own"] = True
+            # A type of types of types doubles with each statement, and DuckDB writes it out whole.
+            characters += tables.size_of_type(own)
+            if characters > MAX_TYPE_CHARACTERS:
+                raise too_large_type(characters, context)
         elif node.this == exp.DType.USERDEFINED:
             shown = ".".join(word.name for word in words)
             known = tables.own("type").values()
             raise unknown("type", shown, known, context, node.parent or node)
+
+
+def too_large_type(characters: int, context: StatementContext) -> ProgrammingError:
+    """Return the error for types that are too large, written out whole."""
+    return ProgrammingError(
+        f"the types of the statement have {characters:,} characters, written out whole; at most "
+        f"{MAX_TYPE_CHARACTERS:,} are possible",
+        hint="put the values into a table of their own, or into JSON",
+        statement=context.text,
+        code="54001",
+    )
 
 
 def resolve_sequences(tree: exp.Expr, tables: Tables, context: StatementContext) -> None:
@@ -227,6 +252,8 @@ def resolve_sequences(tree: exp.Expr, tables: Tables, context: StatementContext)
         name.replace(exp.Literal.string(text))
         node.meta["own"] = True
 
+
+MAX_TYPE_CHARACTERS = 100_000
 
 SEQUENCE_FUNCTIONS = frozenset({"nextval", "currval"})
 

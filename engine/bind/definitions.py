@@ -32,11 +32,13 @@ class Definition:
         statements: one after the other.
         schema: the schema that must be there before.
         rows: a query that runs first; the statement reads its rows as ``_memql_new``.
+        made_type: the name of the type that is made, if one is.
     """
 
     statements: tuple[Printed, ...]
     schema: str
     rows: Plan | None = None
+    made_type: str | None = None
 
 
 DEFINITIONS = (exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
@@ -137,8 +139,8 @@ class _Definer(TableParts):
         if listed and isinstance(listed[0], exp.Query):
             source, rows = self._source(listed[0])
             whole = replace(source, sql=f"{head} AS ENUM ({source.sql})")
-            return Definition((whole,), self.schema, rows)
-        return self._one(f"{head} AS {self.type_name(values)}")
+            return Definition((whole,), self.schema, rows, name)
+        return replace(self._one(f"{head} AS {self.type_name(values)}"), made_type=name)
 
     def _create_sequence(self, tree: exp.Create) -> Definition:
         name = self.new_name(tree.this, "sequence", tree)

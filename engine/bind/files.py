@@ -113,8 +113,12 @@ def bind_copy(
     named = source.expressions if isinstance(source, exp.Schema) else []
     table = source.this if isinstance(source, exp.Schema) else source
     if not tree.args.get("kind"):
-        if isinstance(table, exp.Subquery):
+        if isinstance(table, exp.Subquery) and isinstance(table.this, exp.Query):
             return CopyOut(table.this, path, kind, options)
+        if isinstance(table, exp.Values | exp.Subquery):
+            values_of = table.this if isinstance(table, exp.Subquery) else table
+            rows = exp.Select(expressions=[exp.Star()]).from_(values_of.copy())
+            return CopyOut(rows, path, kind, options)
         if not isinstance(table, exp.Table):
             raise _refused("COPY of anything but a table or (a query)", tree, context)
         shown: list[exp.Expr] = [exp.column(node.name, quoted=True) for node in named]
@@ -138,6 +142,13 @@ def _copy_in(
 ) -> exp.Insert:
     context = tables.context
     reader = f"read_{kind}"
+    if "ignore_errors" in options:
+        raise NotSupportedError(
+            "COPY FROM takes no option ignore_errors: rows are all inserted or none",
+            hint=f"INSERT INTO ... SELECT ... FROM {reader}('file', ignore_errors := true)",
+            position=position(context.text, table),
+            statement=context.text,
+        )
     columns = door.columns(reader, [path], options)
     of_memories = fold(table.name) == MEMORIES and not table.db
     if of_memories:
@@ -215,12 +226,7 @@ def _copy_options(tree: exp.Copy, context: StatementContext) -> dict[str, str]:
         name = one.this.name.lower()
         value = one.args.get("expression")
         if name in options:
-            raise ProgrammingError(
-                f"the option {name} is given twice",
-                position=position(context.text, one),
-                statement=context.text,
-                code="42601",
-            )
+            raise _given_twice(name, one, context)
         options[name] = "true" if value is None else _printed(value, context)
     return options
 
@@ -233,7 +239,10 @@ def _arguments(
     options: dict[str, str] = {}
     for number, argument in enumerate(call.expressions):
         if isinstance(argument, exp.EQ | exp.PropertyEQ | exp.Kwarg):
-            options[argument.this.name.lower()] = _printed(argument.expression, context)
+            name = argument.this.name.lower()
+            if name in options:
+                raise _given_twice(name, argument, context)
+            options[name] = _printed(argument.expression, context)
         elif number == 0:
             listed = argument.expressions if isinstance(argument, exp.Array) else [argument]
             paths = [_path(node, values, context) for node in listed]
@@ -294,6 +303,15 @@ def _door(what: str, node: exp.Expr, context: StatementContext) -> Door:
             statement=context.text,
         )
     return context.door
+
+
+def _given_twice(name: str, node: exp.Expr, context: StatementContext) -> ProgrammingError:
+    return ProgrammingError(
+        f"the option {name} is given twice",
+        position=position(context.text, node),
+        statement=context.text,
+        code="42601",
+    )
 
 
 def _refused(what: str, node: exp.Expr, context: StatementContext) -> NotSupportedError:

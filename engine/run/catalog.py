@@ -9,6 +9,14 @@ from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
 from memql.engine.settings import SETTING_COLUMNS, Settings, setting_rows
 from memql.engine.views import TABLE_COLUMNS
 
+# What SHOW calls them, and their names in the schema memql.
+SHOWN = {
+    "MATERIALIZED VIEWS": "views",
+    "MODELS": "models",
+    "SETTINGS": "settings",
+    "TABLES": "tables",
+}
+
 
 def catalog_tables(
     views: ViewRunner, models: Models, defaults: Settings

@@ -26,13 +26,15 @@ class Definer:
         executor: on the cursor of the session's transaction.
         binder: binds the queries in it.
         views: runs what concerns views.
-        locked: runs a change of the catalog in its transaction.
+        locked: runs a change of the catalog in its transaction, under the commit lock.
+        alone: runs one in its transaction, without it.
     """
 
     executor: Executor
     binder: QueryBinder
     views: ViewRunner
     locked: Callable[[Callable[[], object]], None]
+    alone: Callable[[Callable[[], object]], None]
 
     def run(self, tree: exp.Expr) -> Result:
         """Run a definition.
@@ -80,5 +82,7 @@ class Definer:
             executor = replace(self.executor, in_transaction=True)
             counts.append(run_definition(bind_definition(tree, self.binder), executor))
 
-        self.locked(define)
+        # A query takes its time: others must be able to commit meanwhile.
+        run = self.alone if tree.find(exp.Query) is not None else self.locked
+        run(define)
         return Result(rowcount=counts[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlglot import exp
 
 from memql.engine.names import fold, position, quote
@@ -44,14 +46,11 @@ def describe(
             position=position(executor.context.text, tree.this),
             statement=executor.context.text,
         )
-    printed = plan.input.printed
-    text, parameters = f"{verb} {printed.sql}", printed.parameters
+    printed = replace(plan.input.printed, sql=f"{verb} {plan.input.printed.sql}")
     if isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Table):
         found = tables.find(tree.this.name, tree.this.db)
         if found is not None and fold(tree.this.name) == fold(found.name):
-            text, parameters = f"DESCRIBE {quote(found.schema)}.{quote(found.name)}", ()
-    running = run_printed(
-        Printed(text, parameters), executor.cursor, executor.values, executor.context
-    )
+            printed = Printed(f"DESCRIBE {quote(found.schema)}.{quote(found.name)}", ())
+    running = run_printed(printed, executor.cursor, executor.values, executor.context)
     columns = columns_of(running)
     return Result(columns, rows=rescanned(executor.store, arrow_of(running), columns))

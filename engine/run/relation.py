@@ -31,11 +31,16 @@ def run_printed(
     """
     context.check_cancel()
     try:
-        for name in printed.tables:
-            cursor.register(name, values.tables[name])
+        register_files(printed, cursor, values)
         return cursor.execute(printed.sql, values.of(printed.parameters))
     except duckdb.Error as error:
         raise translate(error, context) from error
+
+
+def register_files(printed: Printed, cursor: duckdb.DuckDBPyConnection, values: Values) -> None:
+    """Let a query read the rows of its files by the names that it has for them."""
+    for name in printed.tables:
+        cursor.register(name, values.tables[name])
 
 
 def to_arrow(

@@ -16,7 +16,7 @@ from memql.engine.printing import Printed
 from memql.engine.result import Result, arrow_of, columns_of, rescanned, scannable
 from memql.engine.run.executor import Executor
 from memql.engine.run.relation import run_printed
-from memql.engine.tables import MAIN
+from memql.engine.tables import MAIN, MAX_TYPE_CHARACTERS, too_large_type
 
 
 def run_table_change(change: TableChange, executor: Executor) -> Result:
@@ -56,7 +56,18 @@ def run_definition(definition: Definition, executor: Executor) -> int:
             counted = cursor.fetchone() if cursor.description else None
             if counted and isinstance(counted[0], int):
                 count = counted[0]
+        if definition.made_type is not None:
+            _check_size(definition.made_type, definition.schema, executor)
     return count
+
+
+def _check_size(made_type: str, schema: str, executor: Executor) -> None:
+    """Undo a type that is too large, before anything is made of it."""
+    whole = f"{quote(schema)}.{quote(made_type)}"
+    asked = executor.cursor.execute(f"SELECT length(typeof(NULL::{whole}))").fetchall()
+    if asked[0][0] > MAX_TYPE_CHARACTERS:
+        executor.cursor.execute(f"DROP TYPE {whole}")
+        raise too_large_type(asked[0][0], executor.context)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -103,6 +104,9 @@ def test_a_query_goes_out(con: memql.Connection, folder: Path) -> None:
         f"COPY (SELECT generate('What?', max_tokens := 2) AS a FROM memories) TO '{folder}/a.csv'"
     )
     assert (folder / "a.csv").read_text().splitlines()[0] == "a"
+    con.execute(f"COPY (VALUES (1), (2)) TO '{folder}/v.csv.gz' (HEADER false)")
+    assert gzip.decompress((folder / "v.csv.gz").read_bytes()) == b"1\n2\n"
+    assert con.execute(f"SELECT * FROM read_csv('{folder}/v.csv.gz')").fetchall() == [(1,), (2,)]
     con.execute(f"COPY memories TO '{folder}/some' (FORMAT parquet, COMPRESSION zstd)")
     assert pq.read_table(folder / "some").num_rows == 2
 
@@ -118,6 +122,10 @@ def test_files_are_read_as_tables(con: memql.Connection, folder: Path) -> None:
         f"JOIN read_csv($csv, delim = ';', all_varchar = true) AS c ON c.kind = m.kind",
         {"csv": str(folder / "c.csv")},
     ).fetchall() == [("007", 1, "4")]
+    with_limit = f"SELECT n FROM read_parquet('{folder}/b.parquet') LIMIT 100 TOKENS"
+    assert con.execute(with_limit).fetchall() == [(3,)]
+    described = con.execute(f"DESCRIBE SELECT * FROM read_parquet('{folder}/b.parquet')")
+    assert [row[:2] for row in described] == [("kind", "VARCHAR"), ("n", "BIGINT")]
     # A file may be another one the next time.
     query = f"SELECT n FROM read_csv('{folder}/c.csv', sep = ';')"
     assert con.execute(query).fetchall() == [(4,)]
@@ -162,6 +170,19 @@ def test_in_a_transaction_files_are_read_and_rolled_back(
         ("SELECT * FROM read_json('{f}/x.parquet')", OperationalError, "58030", "cannot read"),
         ("SELECT * FROM read_csv('{f}/c.csv', x := 1)", NotSupportedError, None, "no option x"),
         ("SELECT * FROM read_csv('{f}/c.csv', 1)", NotSupportedError, None, "second argument"),
+        ("SELECT * FROM read_csv('*')", ProgrammingError, "42501", "the file * is not in a folder"),
+        (
+            "SELECT * FROM read_csv('{f}/c.csv', header := true, header := false)",
+            ProgrammingError,
+            "42601",
+            "the option header is given twice",
+        ),
+        (
+            "COPY memories FROM '{f}/c.csv' (IGNORE_ERRORS true)",
+            NotSupportedError,
+            None,
+            "COPY FROM takes no option ignore_errors",
+        ),
         ("SELECT * FROM read_csv()", NotSupportedError, None, "without the name of a file"),
         ("SELECT * FROM read_csv(1)", ProgrammingError, "42601", "name of a file is a text"),
         (

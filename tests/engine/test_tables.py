@@ -270,3 +270,54 @@ def test_words_that_are_printed_as_they_are_are_words() -> None:
     query = exp.Select(expressions=[exp.Var(this="a, (SELECT 1)")])
     with pytest.raises(memql.NotSupportedError, match="is no name of a unit or a type"):
         check_query_nodes(query, context)
+
+
+def test_types_of_types_have_an_end(con: memql.Connection) -> None:
+    con.execute("CREATE TYPE t0 AS STRUCT(a INTEGER, b INTEGER)")
+    with pytest.raises(ProgrammingError, match="written out whole") as caught:
+        for number in range(30):
+            con.execute(f"CREATE TYPE t{number + 1} AS STRUCT(a t{number}, b t{number})")
+    assert caught.value.code == "54001" and number < 15
+    many = ", ".join(f"NULL::t{number - 1}" for _ in range(20))
+    with pytest.raises(ProgrammingError, match="written out whole"):
+        con.execute(f"SELECT {many}")
+    con.execute("CREATE TYPE small AS ENUM (SELECT 'v' || range FROM range(1000))")
+    with pytest.raises(ProgrammingError, match="written out whole"):
+        con.execute("CREATE TYPE large AS ENUM (SELECT 'v' || range FROM range(100000))")
+    with pytest.raises(ProgrammingError, match="unknown type 'large'"):
+        con.execute("SELECT NULL::large")
+    con.begin()
+    with pytest.raises(ProgrammingError, match="written out whole"):
+        con.execute("CREATE TYPE large AS ENUM (SELECT 'v' || range FROM range(100000))")
+    con.commit()
+    with pytest.raises(ProgrammingError, match="unknown type 'large'"):
+        con.execute("SELECT NULL::large")
+
+
+def test_a_table_made_by_a_long_query_keeps_nobody_waiting(tmp_path: Path) -> None:
+    started, ended = threading.Event(), threading.Event()
+    failures: list[BaseException] = []
+
+    def work(con: memql.Connection) -> None:
+        started.set()
+        try:
+            con.execute(
+                "CREATE TABLE slow AS SELECT count(*) FROM range(100000000) AS a, range(1000000)"
+            )
+        except BaseException as error:
+            failures.append(error)
+        ended.set()
+
+    with memql.connect(tmp_path / "s.memql", user="mal") as mal:
+        with memql.connect(tmp_path / "s.memql", user="alice") as alice:
+            thread = threading.Thread(target=work, args=(mal,))
+            thread.start()
+            started.wait()
+            alice.execute("INSERT INTO memories (content) VALUES ('hello')")
+            alice.execute("CREATE TABLE quick (a INTEGER)")
+            assert not ended.is_set()  # it would take hours
+            while not ended.is_set():
+                mal.interrupt()
+                ended.wait(0.05)
+            thread.join()
+    assert [type(error).__name__ for error in failures] == ["OperationalError"]
