@@ -16,6 +16,7 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import MEMORIES, is_anonymous_aggregate
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.bind.writes import TableChange, bind_write
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Relation
 from memql.engine.tables import OrdinaryTable, resolve_sequences, resolve_types
@@ -300,7 +301,7 @@ def _check_clauses(tree: exp.Expr, known: tuple[str, ...], binder: QueryBinder) 
 def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
     if isinstance(table, exp.Table) and not table.db and fold(table.name) == MEMORIES:
         return
-    name = table.sql()
+    name = table.sql(dialect=PlainDuckDB)
     if isinstance(table, exp.Table):
         name = ".".join(part.name for part in table.parts)
     view = None if isinstance(table, exp.Table) and table.db else binder.views.find(name)

@@ -11,6 +11,7 @@ from sqlglot import exp
 from memql.engine.bind.parameters import Values
 from memql.engine.bind.shape import MEMORIES
 from memql.engine.context import StatementContext
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.files import FORMATS, READERS, Door, format_of
 from memql.engine.names import fold, position, unknown
 from memql.engine.printing import FILE_TABLE, print_sql
@@ -214,7 +215,7 @@ def _check_states(pairs: list[tuple[str, str]], rows: pa.Table, path: str) -> No
 
 
 def _text(value: str) -> str:
-    return exp.Literal.string(value).sql(dialect="duckdb")
+    return exp.Literal.string(value).sql(dialect=PlainDuckDB)
 
 
 def _copy_options(tree: exp.Copy, context: StatementContext) -> dict[str, str]:

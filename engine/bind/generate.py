@@ -21,6 +21,7 @@ from memql.engine.bind.parts import check_constant, direct_generates
 from memql.engine.bind.shape import alias_of, has_aggregate, select_sources
 from memql.engine.bind.sources import Views
 from memql.engine.context import StatementContext
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold, position
 from memql.engine.plan import ANSWERS_TABLE, GenerateCall
 from memql.errors import NotSupportedError, ProgrammingError
@@ -265,7 +266,7 @@ class GenerateSplit:
             return "generate"
         if isinstance(expression, exp.Column):
             return expression.name
-        return expression.sql(dialect="duckdb", comments=False)
+        return expression.sql(dialect=PlainDuckDB, comments=False)
 
     def _call(self, call: syntax.Generate, where: exp.Where | None) -> exp.Expr:
         column = f"_memql_a{len(self.calls)}"

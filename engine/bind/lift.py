@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from memql.engine import syntax
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 
 # What stands in the finish as it is; its pieces are taken apart.
 _STRUCTURE = (
@@ -106,7 +107,7 @@ class Lifter:
         return exp.Subquery(this=unnested)
 
     def _column(self, node: exp.Expr) -> exp.Expr:
-        sql = node.sql(dialect="duckdb", comments=False)
+        sql = node.sql(dialect=PlainDuckDB, comments=False)
         if sql not in self._columns:
             self._columns[sql] = f"_memql_c{len(self._columns)}"
             self.projections.append(exp.alias_(node.copy(), self._columns[sql], quoted=True))

@@ -28,12 +28,13 @@ from memql.engine.bind.shown import shown_by_readers, shown_of, shown_projection
 from memql.engine.bind.sources import Views
 from memql.engine.bind.untraceable import Untraceable
 from memql.engine.bind.windows import is_grouped, window_lineage
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold
 from memql.engine.plan import LINEAGE_COLUMN, PART_TABLE, RANK_COLUMN, VISIBLE_TABLE
 
 _EMPTY = sqlglot.parse_one(
     'CAST([] AS STRUCT("owner" VARCHAR, "created_at" TIMESTAMPTZ, "id" UUID, "version" BIGINT)[])',
-    read="duckdb",
+    read=PlainDuckDB,
 )
 
 
@@ -328,7 +329,7 @@ class Tracer:
             known = query.expressions if isinstance(query, exp.Select) else []
             if not known or any(one.find(exp.Star, exp.Columns) for one in known):
                 return None
-            names = [one.alias_or_name or one.sql(dialect="duckdb") for one in known]
+            names = [one.alias_or_name or one.sql(dialect=PlainDuckDB) for one in known]
         return _visible(names)
 
     def _names_below(self, table: exp.Table) -> list[str] | None:

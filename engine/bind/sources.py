@@ -27,6 +27,7 @@ from memql.engine.bind.shape import (
 )
 from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import LINEAGE_COLUMN, PART_TABLE, VISIBLE_TABLE
 from memql.engine.printing import FILE_TABLE
@@ -286,7 +287,7 @@ def check_names(query: exp.Query) -> None:
             (name.startswith((PART_TABLE, FILE_TABLE)) and not table.db)
             or (name.startswith(CTE_PREFIX) and cte_of(table))
         ):
-            raise InternalError(f"the table {table.sql(dialect='duckdb')} was not resolved")
+            raise InternalError(f"the table {table.sql(dialect=PlainDuckDB)} was not resolved")
 
 
 def add_policy(
@@ -340,9 +341,9 @@ def _policy(lineage: bool, user: str | None) -> tuple[exp.Select, str]:
         f'SELECT {columns} FROM "_memql"."memories" WHERE "state" = \'active\' '
         f'AND ("expires_at" IS NULL OR "expires_at" > ${NOW_PARAMETER})'
     )
-    query = sqlglot.parse_one(sql, read="duckdb")
+    query = sqlglot.parse_one(sql, read=PlainDuckDB)
     assert isinstance(query, exp.Select)
     if user is not None:
         owner = exp.column("owner", quoted=True).eq(exp.Literal.string(user))
         query = query.where(owner, copy=False)
-    return query, query.sql(dialect="duckdb", identify=True)
+    return query, query.sql(dialect=PlainDuckDB, identify=True)

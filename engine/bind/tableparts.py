@@ -10,6 +10,7 @@ from sqlglot import exp
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import MEMORIES
 from memql.engine.catalog import SCHEMA
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.functions import VALUE_WORDS, classified
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.printing import print_query, print_sql
@@ -176,7 +177,7 @@ class TableParts:
             and fold(owner.name) != "main"
             and owner.name != self.binder.context.owner
         ):
-            qualified = table.sql(dialect="duckdb")
+            qualified = table.sql(dialect=PlainDuckDB)
             raise unknown("table", qualified, self.tables.names(), self.binder.context, table)
 
     def new_name(self, table: exp.Expr, what: str, tree: exp.Create | None) -> str:

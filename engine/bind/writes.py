@@ -254,9 +254,13 @@ class _Writer:
             if not all(isinstance(column, exp.Column) for column in columns):
                 raise self._refused(assignment, "anything but SET column = expression", "42601")
             self._check_columns([column.name for column in columns], columns)
-            if _is_default(assignment.expression):
-                assignment.set("expression", exp.Var(this="DEFAULT"))
-            values.append(assignment.expression)
+            right = assignment.expression
+            listed = right.expressions if isinstance(right, exp.Tuple) else [right]
+            for value in listed if isinstance(left, exp.Tuple) else [right]:
+                if _is_default(value):
+                    value.replace(exp.Var(this="DEFAULT"))
+                else:
+                    values.append(value)
         return values
 
     # -- checks -------------------------------------------------------------------------------

@@ -69,6 +69,7 @@ class PlainGenerator(DuckDBGenerator):
         exp.BitwiseOr: lambda self, node: self.binary(node, "|"),
         exp.HexString: lambda self, node: f"X'{node.name}'",
         exp.BitString: lambda self, node: f"B'{node.name}'",
+        exp.Struct: lambda self, node: _struct_sql(self, node),
         exp.ToMap: lambda self, node: f"MAP {self.sql(node, 'this')}",
         exp.Extract: lambda self, node: (
             f"EXTRACT({self.sql(node, 'this')} FROM {self.sql(node, 'expression')})"
@@ -194,3 +195,15 @@ def _type_sql(generator: PlainGenerator, node: Type) -> str:
         + (f" {suffix.name}" if suffix else "")
         + (f" COLLATE {collation}" if collation else "")
     )
+
+
+def _struct_sql(generator: Generator, node: exp.Struct) -> str:
+    """Print a struct as it stands; sqlglot makes ROW(...) or MAP() of some, for a cast around."""
+    fields = []
+    for field in node.expressions:
+        if not isinstance(field, exp.PropertyEQ):
+            return str(DuckDBGenerator.TRANSFORMS[exp.Struct](generator, node))
+        name = field.this
+        key = exp.Literal.string(name.name) if isinstance(name, exp.Identifier) else name
+        fields.append(f"{generator.sql(key)}: {generator.sql(field.expression)}")
+    return f"{{{', '.join(fields)}}}"

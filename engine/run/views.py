@@ -13,6 +13,7 @@ from memql.engine.bind.options import check_option_names
 from memql.engine.bind.query import QueryBinder
 from memql.engine.catalog import SCHEMA
 from memql.engine.context import StatementContext
+from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold, position, position_of_word, unknown
 from memql.engine.plan import Materialize, Select, print_all
 from memql.engine.run.executor import Executor
@@ -176,7 +177,7 @@ class ViewRunner:
                 if entry is None or entry.owner != context.owner or node.args.get("db"):
                     if tree.args.get("exists"):
                         continue
-                    name = node.sql(dialect="duckdb")
+                    name = node.sql(dialect=PlainDuckDB)
                     raise unknown("view", name, self.views.own_names(), context, node)
                 if entry.form is not None:
                     raise ProgrammingError(
