@@ -102,6 +102,13 @@ def _output_columns(query: exp.Expr, views: Views, seen: Seen) -> list[str] | No
                 if columns is None:
                     return None
                 names.extend(columns)
+                if len(names) > MAX_EXPANDED_NODES:
+                    # SELECT *, * FROM (SELECT *, * FROM ...) doubles with each step.
+                    raise ProgrammingError(
+                        f"a query has more than {MAX_EXPANDED_NODES:,} columns",
+                        hint="name the columns that you need",
+                        code="54000",
+                    )
         else:
             # DuckDB calls everything else by its text: lower(x), CAST(x AS INTEGER).
             if not isinstance(projection, exp.Alias | exp.Column | exp.Dot | exp.Literal):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sqlglot import exp
 
 from memql.engine.bind.query import QueryBinder
+from memql.engine.bind.shape import finds_columns
 from memql.engine.bind.tableparts import TableParts, qualified
 from memql.engine.names import fold, position, quote, unknown
 from memql.engine.plan import Plan, Select
@@ -119,7 +120,7 @@ class _Definer(TableParts):
             query = exp.Select(expressions=[exp.Star()]).from_(query.copy())
         assert isinstance(query, exp.Query)  # the parser reads nothing else there
         plan = self.binder.bind(query)
-        if isinstance(plan, Select) and not plan.input.parts:
+        if isinstance(plan, Select) and not plan.input.parts and not finds_columns(query):
             return plan.input.printed, None
         return Printed(ROWS_QUERY, ()), plan
 

@@ -59,6 +59,14 @@ def is_bracketed_join(source: exp.Expr) -> bool:
     return not isinstance(inner, exp.Query | exp.Values)
 
 
+def finds_columns(tree: exp.Expr) -> bool:
+    """Tell whether a PIVOT in a tree takes its columns from the data: DuckDB makes two statements.
+
+    ``PIVOT t ON a`` is one, ``FROM t PIVOT (... FOR a IN (...))`` is not.
+    """
+    return any(isinstance(node.this, exp.Expr) for node in tree.find_all(exp.Pivot))
+
+
 def alias_of(source: exp.Expr) -> str:
     """Return the name by which columns of a source are qualified."""
     return source.alias_or_name

@@ -48,6 +48,7 @@ MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
 # Views of views can double a statement with each step; what is larger would not be bound in time.
 MAX_EXPANDED_NODES = 10_000
 MAX_NESTED_LIMITS = 6
+MAX_LATERALS = 30
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,7 @@ class Sources:
         check_query_nodes(query, self.context)
         resolve_types(query, self.views.tables, self.context)
         _check_limits(query, self.context)
+        _check_laterals(query, self.context)
         _order_limits(query, self.context.owner)
         tables = list(query.find_all(exp.Table))
         schemas = (MAIN, fold(self.context.owner), *(fold(table.db) for table in tables))
@@ -239,6 +241,25 @@ def _check_limits(query: exp.Query, context: StatementContext) -> None:
                 f"{MAX_NESTED_LIMITS} are possible",
                 hint="compute the number in a common table expression",
                 position=position(context.text, limit),
+                statement=context.text,
+                code="54001",
+            )
+
+
+def _check_laterals(query: exp.Query, context: StatementContext) -> None:
+    """Refuse long chains of LATERAL, for which DuckDB's binder takes cubic time, uninterruptible.
+
+    Raises:
+        ProgrammingError: more than MAX_LATERALS in one FROM.
+    """
+    for select in query.find_all(exp.Select):
+        sources = select_sources(select)
+        laterals = [one for one in sources if isinstance(one, exp.Lateral)]
+        if len(laterals) > MAX_LATERALS:
+            raise ProgrammingError(
+                f"a FROM has {len(laterals)} LATERAL, at most {MAX_LATERALS} are possible",
+                hint="compute several columns in one of them",
+                position=position(context.text, laterals[MAX_LATERALS]),
                 statement=context.text,
                 code="54001",
             )

@@ -16,6 +16,7 @@ from sqlglot import exp
 from memql.engine.bind.columns import check_columns
 from memql.engine.bind.definitions import ROWS_TABLE
 from memql.engine.bind.query import QueryBinder
+from memql.engine.bind.shape import finds_columns
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Plan, Select
 from memql.engine.printing import Printed, file_tables, print_sql
@@ -102,7 +103,7 @@ class _Writer:
             if tree.args.get("with_") is not None:
                 source.set("with_", tree.args["with_"].pop())
             plan = self.binder.bind(source)
-            if isinstance(plan, Select) and not plan.input.parts:
+            if isinstance(plan, Select) and not plan.input.parts and not finds_columns(source):
                 _ = plan.input.printed  # the second wall reads it
                 self.policy = plan.input.policy
                 tree.set("expression", plan.input.query.copy())
@@ -141,6 +142,10 @@ class _Writer:
         """Return an UPDATE, DELETE or MERGE."""
         tree = self.tree
         self._check_clauses()
+        if finds_columns(tree):
+            raise self._refused(
+                self.found_at, f"{tree.key.upper()} with a PIVOT whose columns are in the data"
+            )
         sources: list[exp.Expr] = []
         places: list[exp.Expr] = []
         if isinstance(tree, exp.Update):

@@ -321,3 +321,55 @@ def test_a_table_made_by_a_long_query_keeps_nobody_waiting(tmp_path: Path) -> No
                 ended.wait(0.05)
             thread.join()
     assert [type(error).__name__ for error in failures] == ["OperationalError"]
+
+
+def test_what_duckdb_binds_without_end_is_refused(con: memql.Connection) -> None:
+    con.execute("CREATE TABLE t AS SELECT 1 AS a")
+    laterals = ", ".join(f"LATERAL (SELECT t.a + {n} AS x{n}) AS l{n}" for n in range(31))
+    with pytest.raises(ProgrammingError, match="a FROM has 31 LATERAL") as caught:
+        con.execute(f"SELECT 1 FROM t, {laterals}")
+    assert caught.value.code == "54001"
+    doubled = "t"
+    for _ in range(16):
+        doubled = f"(SELECT *, * FROM {doubled})"
+    with pytest.raises(ProgrammingError, match="more than 10,000 columns"):
+        con.execute(f"SELECT 1 FROM {doubled}")
+
+
+def test_a_pivot_over_found_columns_writes_once_and_counts_right(con: memql.Connection) -> None:
+    con.execute("INSERT INTO memories (content) VALUES ('x')")
+    con.execute("CREATE TABLE t (n BIGINT)")
+    pivot = "(PIVOT (SELECT 'k' AS k, 2 AS v) ON k USING sum(v))"
+    assert con.execute(f"INSERT INTO t FROM {pivot}").rowcount == 1
+    assert con.execute(f"CREATE TABLE u AS FROM {pivot}").rowcount == 1
+    con.execute("CREATE TABLE m AS FROM (PIVOT memories ON content USING count(*) GROUP BY kind)")
+    assert con.execute("SELECT (SELECT sum(n) FROM t), k FROM u").fetchall() == [(2, 2)]
+    for text in (
+        f"DELETE FROM t USING {pivot} AS p",
+        f"UPDATE t SET n = 1 FROM {pivot} AS p",
+        f"MERGE INTO t USING {pivot} AS p ON true WHEN MATCHED THEN DELETE",
+    ):
+        with pytest.raises(memql.NotSupportedError, match="whose columns are in the data"):
+            con.execute(text)
+    assert con.execute("SELECT n FROM t").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT kind::INTEGER AS k, generate('q', content, max_tokens := 1) AS g FROM memories "
+        "GROUP BY kind",
+        "SELECT DATE '2026-01-01' AS d, generate('q', content, max_tokens := 1) FROM memories",
+        "SELECT generate('q', content, max_tokens := 1) FROM memories HAVING count(*)::INT > 0",
+        "SELECT {'a': 1} -> 'a' AS x, generate('q', content, max_tokens := 1) FROM memories",
+        "SELECT kind::INTEGER ** 2, kind::INT + 1 FROM memories GROUP BY ALL "
+        "MATERIALIZE AS PLAINTEXT",
+        "CREATE TABLE b AS SELECT g FROM (SELECT generate('q', max_tokens := 1) AS g "
+        "FROM memories)",
+        "CREATE OR REPLACE TABLE c AS SELECT content FROM memories LIMIT 100 TOKENS",
+    ],
+)
+def test_casts_and_operators_stand_beside_answers(con: memql.Connection, text: str) -> None:
+    con.execute("INSERT INTO memories (content, kind) VALUES ('x', '1')")
+    cursor = con.execute(text)
+    assert len(cursor.fetchall()) == 1 if cursor.description else cursor.rowcount == 1
