@@ -173,15 +173,16 @@ class Session:
     def _execute_each(self, context: StatementContext, rows: list[Parameters]) -> int:
         count = 0
         plans: dict[int, KnownPlan] = {}
+        files: dict[str, Any] = {}  # a kept plan reads the rows that were read for it
         tree = self._parse(context.text, context.settings.max_statement_bytes)
         for batch, parameters in batches(tree, rows):
             known = plans.get(id(batch))
             if known is not None:
-                values = Values(known.signature.values(parameters, context), context.now)
+                values = Values(known.signature.values(parameters, context), context.now, files)
             if known is None or not known.holds(values, context.now):
                 named = batch.copy()
                 signature = name_parameters(named, context)
-                values = Values(signature.values(parameters, context), context.now)
+                values = Values(signature.values(parameters, context), context.now, files)
                 if not isinstance(named, _PLANNED):
                     count += max(self._run(named, context, values).rowcount, 0)
                     continue

@@ -150,13 +150,18 @@ def _copy_in(
             position=position(context.text, table),
             statement=context.text,
         )
-    columns = door.columns(reader, [path], options)
     of_memories = fold(table.name) == MEMORIES and not table.db
+    ordinary = None if of_memories else tables.find(table.name, table.db)
+    columns = door.columns(reader, [path], options)
+    if kind == "json" and ordinary is not None and "columns" not in options:
+        wanted = named or list(ordinary.columns)
+        # Objects have names; DuckDB calls the column of a file without any "json".
+        if {fold(one) for one in columns} <= {*map(fold, wanted), "json"}:
+            columns = wanted
     if of_memories:
         targets = [_memory_column(name, context, table) for name in named or columns]
         types = dict(MEMORY_COLUMNS)
     else:
-        ordinary = tables.find(table.name, table.db)
         targets = named or (list(ordinary.columns) if ordinary is not None else columns)
         types = {}
         if ordinary is not None:

@@ -30,11 +30,16 @@ class Values(dict[str, Any]):
     ``tables`` are the rows of the files that it reads, by the names that the plan has for them.
     """
 
-    def __init__(self, values: Mapping[str, Any], now: datetime) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        now: datetime,
+        tables: dict[str, pa.Table] | None = None,
+    ) -> None:
         super().__init__(values)
         super().__setitem__(NOW_PARAMETER, now)
         self.looked_at: dict[str, Any] = {}
-        self.tables: dict[str, pa.Table] = {}
+        self.tables = {} if tables is None else tables
 
     def __getitem__(self, name: str) -> Any:
         value = super().__getitem__(name)

@@ -128,6 +128,14 @@ class Sources:
 
     def _resolve_table(self, table: exp.Table) -> None:
         if not isinstance(table.this, exp.Identifier):
+            if table.db:
+                raise ProgrammingError(
+                    f"unknown schema '{table.db}' of a function",
+                    hint="functions are called by their bare name",
+                    position=position(self.context.text, table),
+                    statement=self.context.text,
+                    code="3F000",
+                )
             if reads_file(table) and self.context.door is not None:
                 read_file(table, self.values, self.context)
             else:

@@ -170,6 +170,7 @@ def test_in_a_transaction_files_are_read_and_rolled_back(
         ("SELECT * FROM read_json('{f}/x.parquet')", OperationalError, "58030", "cannot read"),
         ("SELECT * FROM read_csv('{f}/c.csv', x := 1)", NotSupportedError, None, "no option x"),
         ("SELECT * FROM read_csv('{f}/c.csv', 1)", NotSupportedError, None, "second argument"),
+        ("SELECT * FROM main.read_csv('{f}/c.csv')", ProgrammingError, "3F000", "unknown schema"),
         ("SELECT * FROM read_csv('*')", ProgrammingError, "42501", "the file * is not in a folder"),
         (
             "SELECT * FROM read_csv('{f}/c.csv', header := true, header := false)",
@@ -292,3 +293,22 @@ def test_a_file_is_whole_or_not_there(
         con.execute(f"COPY memories TO '{folder}/m.csv'")
     assert (folder / "m.csv").read_text() == "before"
     assert os.listdir(folder) == ["m.csv"]
+
+
+def test_an_empty_table_goes_out_and_comes_back(con: memql.Connection, folder: Path) -> None:
+    con.execute("CREATE TABLE t (a INTEGER, b VARCHAR)")
+    (folder / "n.json").write_text('{"b": "x", "a": 1}\n{"a": 2}\n')
+    con.execute("CREATE TABLE u AS FROM t")
+    con.execute(f"COPY u FROM '{folder}/n.json'")
+    assert con.execute("FROM u ORDER BY a").fetchall() == [(1, "x"), (2, None)]
+    for kind in FORMATS:
+        con.execute(f"COPY t TO '{folder}/e.{kind}'")
+        assert con.execute(f"COPY t FROM '{folder}/e.{kind}'").rowcount == 0
+
+
+def test_a_change_that_reads_a_file_runs_many_times(con: memql.Connection, folder: Path) -> None:
+    (folder / "n.csv").write_text("a\n1\n2\n")
+    con.execute("CREATE TABLE t (a INTEGER)")
+    text = f"INSERT INTO t SELECT a + ? FROM read_csv('{folder}/n.csv')"
+    assert con.executemany(text, [[10], [20]]).rowcount == 4
+    assert con.execute("SELECT sum(a) FROM t").fetchone() == (66,)
