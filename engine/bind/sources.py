@@ -128,6 +128,9 @@ class Sources:
 
     def _resolve_table(self, table: exp.Table) -> None:
         if not isinstance(table.this, exp.Identifier):
+            opened = reads_file(table) and self.context.door is not None
+            if not opened:
+                check_table_function(table, self.context)
             if table.db:
                 raise ProgrammingError(
                     f"unknown schema '{table.db}' of a function",
@@ -136,10 +139,8 @@ class Sources:
                     statement=self.context.text,
                     code="3F000",
                 )
-            if reads_file(table) and self.context.door is not None:
+            if opened:
                 read_file(table, self.values, self.context)
-            else:
-                check_table_function(table, self.context)
             return
         name = table.name
         if fold(table.db) == SCHEMA and not table.catalog:
