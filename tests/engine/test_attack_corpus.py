@@ -18,6 +18,8 @@ import memql
 from tests.engine.attacked import SECRETS, Attacked, changed
 from tests.sql.runner import Record, read_records
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parent / "attacks"
 FEWEST = 150
 # After so many attacks all tables and files are looked at.

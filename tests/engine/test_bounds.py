@@ -11,6 +11,8 @@ import pytest
 import memql
 from memql.engine.bind.bounds import BOUNDED
 
+pytestmark = pytest.mark.slow
+
 LIMIT_BYTES = 64 * 2**10
 ROW_BYTES = LIMIT_BYTES // 64
 

@@ -23,6 +23,8 @@ from tests.engine.random_writes import SETUP, TARGETS, random_write
 from tests.engine.twins import Answer, Twins, difference, of_memql, of_plain, open_twins, shown
 from tests.soak import SOAK_FACTOR
 
+pytestmark = pytest.mark.slow
+
 # How many queries are drawn for everybody and for one user, and how many changes.
 QUERIES, OF_A_USER, WRITES = (5_000, 2_000, 2_000) if SOAK_FACTOR > 1 else (600, 200, 200)
 BLOCK = 50

@@ -20,6 +20,8 @@ import memql
 from memql.engine.bind import distinct, lineage
 from tests.soak import examples
 
+pytestmark = pytest.mark.slow
+
 MEMORIES = [("tea", "odd"), ("rye", "even"), ("ale", "odd"), ("fig", "even"), ("nut", "odd")]
 # Texts that other memories have, that sort before and behind them, and that are kinds.
 CHANGED = ["tea", "a", "zzz", "odd"]

@@ -21,6 +21,8 @@ from tests.engine.random_queries import Queries
 from tests.engine.twins import Answer, of_memql, open_twins, shown
 from tests.soak import SOAK_FACTOR
 
+pytestmark = pytest.mark.slow
+
 SEEDS = 1_000 if SOAK_FACTOR > 1 else 30
 BLOCK = 10
 # So many of a block must be conditions that every row has a value for.

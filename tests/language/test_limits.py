@@ -65,6 +65,7 @@ TOO_DEEP = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", CHAINS.values(), ids=CHAINS)
 def test_long_chains_are_read_and_printed(text: str) -> None:
     tree = parse(text)

@@ -58,6 +58,7 @@ def test_a_node_without_a_strategy_is_noticed() -> None:
     assert node_classes() != set(STATEMENTS) - {syntax.Forget}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "arg"),
     [
