@@ -23,6 +23,8 @@ from memql.errors import (
     ProgrammingError,
 )
 
+pytestmark = pytest.mark.slow
+
 FORMATS = ("parquet", "json", "csv")
 COLUMNS = "content, kind, tags, attributes, importance, owner, id, created_at"
 

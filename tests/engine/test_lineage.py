@@ -13,6 +13,8 @@ from memql.engine.bind.functions import ALLOWED_FUNCTIONS
 from memql.engine.bind.shape import has_aggregate
 from memql.parser import parse
 
+pytestmark = pytest.mark.slow
+
 FACTS = ["tea", "rye", "ale"]
 
 

@@ -18,6 +18,8 @@ from memql.engine.optimize import Optimized
 from memql.engine.plancache import KnownPlan, PlanCache, PlanKey
 from memql.engine.session import Session
 
+pytestmark = pytest.mark.slow
+
 COUNT = "SELECT count(*) FROM memories"
 
 
