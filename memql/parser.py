@@ -77,8 +77,15 @@ _STATEMENTS = (
     syntax.Evaluate,
 )
 
-# What a user defines, alters and drops beside memories.
+# What a user defines and drops beside memories.
 _OBJECTS = ("TABLE", "VIEW", "TYPE", "SEQUENCE", "INDEX")
+
+# What CREATE may have besides a name and a definition.
+_PROPERTIES: dict[str, tuple[type[exp.Expr], ...]] = {
+    "TABLE": (exp.TemporaryProperty, exp.WithDataProperty),
+    "VIEW": (exp.TemporaryProperty,),
+    "SEQUENCE": (exp.TemporaryProperty, exp.SequenceProperties),
+}
 
 # sqlglot logs what it falls back on; MemQL refuses those statements with an error of its own.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -189,6 +196,11 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
             and following is not None
             and following.start == token.end + 1
             and (following.text[:1].isalpha() or following.text[:1] == "_")
+        ) or (
+            # ... and 1 . x as a field of a number.
+            token.token_type == TokenType.NUMBER
+            and following is not None
+            and following.token_type == TokenType.DOT
         ):
             number = token.text + following.text
         if number is not None:
@@ -218,7 +230,8 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
     start = place(text, len(text) - len(text.lstrip()))
     defined = isinstance(statement, exp.Create | exp.Drop | exp.Alter)
     what = str(statement.args.get("kind") or "").upper() if defined else ""
-    if not isinstance(statement, _STATEMENTS) and what not in _OBJECTS:
+    objects = ("TABLE",) if isinstance(statement, exp.Alter) else _OBJECTS
+    if not isinstance(statement, _STATEMENTS) and what not in objects:
         kind = f"{statement.key.upper()} {what}".rstrip()
         if isinstance(statement, exp.Condition | exp.Alias | exp.Func):
             raise ProgrammingError(
@@ -231,6 +244,18 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
         raise NotSupportedError(
             f"MemQL does not run {kind} statements", position=start, statement=text
         )
+    properties = statement.args.get("properties") if defined else None
+    for one in properties.expressions if properties is not None else ():
+        if not isinstance(one, _PROPERTIES.get(what, ())):
+            # sqlglot reads those of all dialects anywhere, and prints some where none is read.
+            word = one.key.removesuffix("property") or one.name
+            raise NotSupportedError(
+                f"CREATE {what} takes no {word.upper()}",
+                position=start,
+                statement=text,
+            )
+    if isinstance(statement, exp.Copy):
+        _check_copy(statement, text)
     if isinstance(statement, exp.Transaction | exp.Commit | exp.Rollback):
         for key, value in statement.args.items():
             if value:
@@ -273,6 +298,24 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
     if any(statement.find_all(exp.Command)):
         raise ProgrammingError(
             "syntax error: a part of the statement was not understood", code="42601"
+        )
+
+
+def _check_copy(statement: exp.Copy, text: str) -> None:
+    """Refuse what sqlglot takes for a COPY: names with aliases, files without quotes."""
+    files = statement.args.get("files") or []
+    named = isinstance(statement.this, exp.Table) and bool(statement.this.alias)
+    quoted = all(
+        isinstance(file, exp.Placeholder) or (isinstance(file, exp.Literal) and file.is_string)
+        for file in files
+    )
+    if named or not quoted or len(files) != 1:
+        raise ProgrammingError(
+            "syntax error: expected COPY table TO 'file', COPY table FROM 'file' or "
+            "COPY (SELECT ...) TO 'file'",
+            position=position(text, statement),
+            statement=text,
+            code="42601",
         )
 
 

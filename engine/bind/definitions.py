@@ -84,8 +84,6 @@ class _Definer(TableParts):
                     position=position(self.text, tree),
                     statement=self.text,
                 )
-            if not isinstance(one, exp.WithDataProperty):
-                raise self.refused(one, f"CREATE TABLE with {one.key.upper()}")
             no_data = bool(one.args.get("no"))
         schema = tree.this if isinstance(tree.this, exp.Schema) else None
         table = schema.this if schema is not None else tree.this
@@ -221,8 +219,6 @@ class _Definer(TableParts):
         return Definition(tuple(deletes), self.schema)
 
     def _alter(self, tree: exp.Alter) -> Definition:
-        if str(tree.args.get("kind")).upper() != "TABLE":
-            raise self.refused(tree, f"ALTER {tree.args.get('kind')}")
         if tree.args.get("exists") and self.find(tree.this) is None:
             return Definition((), self.schema)
         head = f"ALTER TABLE {qualified(self.own_table(tree.this))}"

@@ -98,8 +98,6 @@ def bind_copy(
     """
     door = _door("COPY", tree, context)
     files = tree.args.get("files") or []
-    if len(files) != 1:
-        raise _refused("COPY with several files", tree, context)
     path = _path(files[0], values, context)
     options = _copy_options(tree, context)
     kind = options.pop("format", "").strip("'").lower() or format_of(path)

@@ -205,7 +205,8 @@ def test_in_a_transaction_files_are_read_and_rolled_back(
         ("COPY memories FROM '{f}/old.csv'", DataError, "22023", "memories that are archived"),
         ("COPY t FROM '{f}/c.csv'", ProgrammingError, "42601", "has 1 columns, the table takes 2"),
         ("COPY t TO '{f}/nofolder/x.csv'", OperationalError, "58030", "cannot write"),
-        ("COPY t TO 'a.csv', 'b.csv'", Error, None, ""),
+        ("COPY t TO 'a.csv', 'b.csv'", ProgrammingError, "42601", "expected COPY table TO"),
+        ("COPY t AS x TO '{f}/x.csv'", ProgrammingError, "42601", "expected COPY table TO"),
         ("COPY lower(t) TO '{f}/x.csv'", Error, None, ""),
         ("COPY (SELECT 1) FROM '{f}/c.csv'", NotSupportedError, None, "anything but a table"),
         (
