@@ -256,6 +256,17 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
             )
     if isinstance(statement, exp.Copy):
         _check_copy(statement, text)
+    if isinstance(statement, exp.Create) and what in ("TABLE", "VIEW"):
+        made = statement.args.get("expression")
+        missing = made is None and what == "VIEW"
+        if missing or not isinstance(made, exp.Query | exp.Values | None):
+            raise ProgrammingError(
+                f"syntax error: expected a query (SELECT ...) in CREATE {what}",
+                hint=f"CREATE {what} name AS SELECT ...",
+                position=position(text, made) or start,
+                statement=text,
+                code="42601",
+            )
     if isinstance(statement, exp.Transaction | exp.Commit | exp.Rollback):
         for key, value in statement.args.items():
             if value:
