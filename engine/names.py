@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from sqlglot import exp
 
 from memql.engine.context import StatementContext
-from memql.errors import Position, ProgrammingError
+from memql.errors import NotSupportedError, Position, ProgrammingError
 
 # A name in double quotes, a value or the name of a function in single ones, or a bare name.
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^'(]+)['(]|\bname (\w+) does not exist")
@@ -79,6 +79,14 @@ def unknown(
         statement=context.text,
         code=_CODES.get(what, "42704"),
     )
+
+
+def not_possible(
+    what: str, context: StatementContext, place: Position | None, *, code: str | None = None
+) -> NotSupportedError | ProgrammingError:
+    """Return the error for something that is not possible: NotSupportedError without a code."""
+    kind = NotSupportedError if code is None else ProgrammingError
+    return kind(f"{what} is not possible", position=place, statement=context.text, code=code)
 
 
 def position(text: str, node: exp.Expr | None) -> Position | None:

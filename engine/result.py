@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -110,7 +111,7 @@ def plain_arrow(table: pa.Table) -> pa.Table:
     """
     if not any(_has_extension(kind) for kind in table.schema.types):
         return table
-    scratch = _plain_connection().cursor()
+    scratch = scratch_connection().cursor()
     names = table.column_names
     scratch.register("rows", table.rename_columns([f"c{i}" for i in range(len(names))]))
     return arrow_of(scratch.execute("SELECT * FROM rows")).rename_columns(names)
@@ -124,12 +125,22 @@ def _has_extension(kind: pa.DataType) -> bool:
     return any(_has_extension(kind.field(i).type) for i in range(kind.num_fields))
 
 
+def scratch_connection() -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB of this process's own, in memory and empty; whoever uses it takes a cursor.
+
+    Whether types are kept on the way through Arrow is a setting of a whole database, and what is
+    only parsed needs no store.
+    """
+    return _scratch(os.getpid())
+
+
 @lru_cache(maxsize=1)
-def _plain_connection() -> duckdb.DuckDBPyConnection:
-    # Whether types are kept is a setting of a whole database, so that this takes one of its own.
+def _scratch(pid: int) -> duckdb.DuckDBPyConnection:
+    # A connection does not survive a fork: pid tells one process from another.
     import duckdb
 
-    return duckdb.connect(":memory:", config={"enable_external_access": False})
+    config: dict[str, Any] = {"enable_external_access": False, "threads": 2}
+    return duckdb.connect(":memory:", config=config)
 
 
 def columns_of(cursor: duckdb.DuckDBPyConnection) -> tuple[Column, ...]:

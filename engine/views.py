@@ -12,7 +12,7 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.shape import MEMORIES
-from memql.engine.bind.sources import ViewDefinition
+from memql.engine.bind.sources import ViewDefinition, kind_of_view
 from memql.engine.context import StatementContext
 from memql.engine.names import position, position_of_word, unknown
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
@@ -40,6 +40,11 @@ class ViewEntry:
     refresh: str
     created_at: datetime
     refreshed_at: datetime | None
+
+    @property
+    def kind(self) -> str:
+        """What statements call it."""
+        return kind_of_view(self.form)
 
 
 class ViewCatalog:
@@ -109,8 +114,7 @@ class ViewCatalog:
         ]
         for entry in self.entries():
             if entry.owner == self._context.owner:
-                kind = "view" if entry.form is None else "materialized view"
-                rows.append({"name": entry.name, "kind": kind, "columns": None})
+                rows.append({"name": entry.name, "kind": entry.kind, "columns": None})
         return sorted(rows, key=lambda row: str(row["name"]))
 
     def entry(self, name: str) -> ViewEntry | None:
@@ -172,12 +176,11 @@ class ViewCatalog:
             for one in self.entries()
             if one.name.lower() == entry.name.lower() and one.owner == entry.owner
         ]
-        kind = "view" if entry.form is None else "materialized view"
+        kind = entry.kind
         if self._tables.find(entry.name) is not None:
             raise taken(entry.name, "table", kind, self._context, node)
-        if old and (old[0].form is None) != (entry.form is None):
-            other = "view" if old[0].form is None else "materialized view"
-            raise taken(entry.name, other, kind, self._context, node)
+        if old and old[0].kind != kind:
+            raise taken(entry.name, old[0].kind, kind, self._context, node)
         if old and exists and not replace:
             return False
         if old and not replace:

@@ -8,12 +8,9 @@ and every table, function, type and kind of node in that parse must be one that 
 from __future__ import annotations
 
 import json
-import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import duckdb
@@ -23,6 +20,7 @@ from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.failures import failure_of
 from memql.engine.functions import classified, table_function
 from memql.engine.names import fold
+from memql.engine.result import scratch_connection
 from memql.engine.tables import BUILTIN_TYPES, SEQUENCE_FUNCTIONS
 from memql.errors import InternalError, NotSupportedError, ProgrammingError
 from memql.storage.schema import SCHEMA as OWN_SCHEMA
@@ -186,7 +184,6 @@ def _nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
 # -- DuckDB's parser ------------------------------------------------------------------------------
 
 _ASK = "SELECT json_serialize_sql($1, skip_null := true, skip_empty := true, skip_default := true)"
-_lock = threading.Lock()
 
 
 def column_name(expression: str) -> str:
@@ -196,11 +193,10 @@ def column_name(expression: str) -> str:
         expression: printed for DuckDB.
     """
     ask = "SELECT json_deserialize_sql(json_serialize_sql($1))"
-    with _lock:
-        try:
-            found = _parser(os.getpid()).execute(ask, [f"SELECT {expression}"]).fetchone()
-        except duckdb.Error:
-            return expression  # no SQL: the query will not run
+    try:
+        found = scratch_connection().cursor().execute(ask, [f"SELECT {expression}"]).fetchone()
+    except duckdb.Error:
+        return expression  # no SQL: the query will not run
     assert found is not None  # a SELECT of one row
     return str(found[0]).removeprefix("SELECT ")
 
@@ -212,8 +208,7 @@ def _parsed(sql: str) -> list[dict[str, Any]] | None:
         ProgrammingError: the text is no SQL.
         InternalError: it is not a query.
     """
-    with _lock:
-        found = _parser(os.getpid()).execute(_ASK, [sql]).fetchone()
+    found = scratch_connection().cursor().execute(_ASK, [sql]).fetchone()
     assert found is not None  # a SELECT of one row
     read = _from_json(found[0])
     if not read["error"]:
@@ -234,21 +229,9 @@ def _parsed(sql: str) -> list[dict[str, Any]] | None:
 
 def _is_query(sql: str) -> bool:
     """Tell whether a text is one statement that only reads."""
-    with _lock:
-        found = _parser(os.getpid()).extract_statements(sql)
+    found = scratch_connection().cursor().extract_statements(sql)
     kinds = (duckdb.StatementType.SELECT, duckdb.StatementType.MULTI)
     return len(found) == 1 and found[0].type in kinds
-
-
-@lru_cache(maxsize=1)
-def _parser(pid: int) -> duckdb.DuckDBPyConnection:
-    """Return the connection of this process that parses and runs nothing.
-
-    Args:
-        pid: of this process; a connection does not survive a fork.
-    """
-    config: dict[str, Any] = {"threads": 1, "enable_external_access": False}
-    return duckdb.connect(":memory:", config=config)
 
 
 def _from_json(text: str) -> Any:

@@ -13,7 +13,7 @@ from memql.engine.bind.shape import MEMORIES
 from memql.engine.context import StatementContext
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.files import FORMATS, READERS, Door, format_of
-from memql.engine.names import fold, position, unknown
+from memql.engine.names import fold, not_possible, position, unknown
 from memql.engine.printing import FILE_TABLE, print_sql
 from memql.engine.tables import Tables
 from memql.errors import DataError, NotSupportedError, ProgrammingError
@@ -317,10 +317,10 @@ def _given_twice(name: str, node: exp.Expr, context: StatementContext) -> Progra
     )
 
 
-def _refused(what: str, node: exp.Expr, context: StatementContext) -> NotSupportedError:
-    return NotSupportedError(
-        f"{what} is not possible", position=position(context.text, node), statement=context.text
-    )
+def _refused(
+    what: str, node: exp.Expr, context: StatementContext
+) -> NotSupportedError | ProgrammingError:
+    return not_possible(what, context, position(context.text, node))
 
 
 def _function(table: exp.Table) -> str:

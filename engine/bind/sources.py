@@ -67,6 +67,16 @@ class ViewDefinition:
     form: str | None
     model: str | None
 
+    @property
+    def kind(self) -> str:
+        """What statements call it."""
+        return kind_of_view(self.form)
+
+
+def kind_of_view(form: str | None) -> str:
+    """Return what statements call a view of a form."""
+    return "view" if form is None else "materialized view"
+
 
 class Views(Protocol):
     """The views and ordinary tables that a statement's user may name."""

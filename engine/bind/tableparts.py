@@ -12,7 +12,7 @@ from memql.engine.bind.shape import MEMORIES
 from memql.engine.catalog import SCHEMA
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.functions import VALUE_WORDS, classified
-from memql.engine.names import fold, position, quote, unknown
+from memql.engine.names import fold, not_possible, position, quote, unknown
 from memql.engine.printing import print_query, print_sql
 from memql.engine.tables import OrdinaryTable, Tables
 from memql.engine.views import taken
@@ -197,8 +197,7 @@ class TableParts:
             views = self.binder.views
             view = views.find(name)
             if view is not None and view.owner == context.owner:
-                kind = "view" if view.form is None else "materialized view"
-                raise taken(name, kind, what, context, table)
+                raise taken(name, view.kind, what, context, table)
             if tree is None and self.tables.find(name) is not None:
                 raise taken(name, "table", what, context, table)
         return name
@@ -226,10 +225,9 @@ class TableParts:
         if found is None:
             view = self.binder.views.find(table.name)
             if view is not None:
-                kind = "view" if view.form is None else "materialized view"
                 raise ProgrammingError(
-                    f"{view.name} is a {kind}, not a table",
-                    hint=f"DROP {kind.upper()} {view.name} drops it",
+                    f"{view.name} is a {view.kind}, not a table",
+                    hint=f"DROP {view.kind.upper()} {view.name} drops it",
                     position=position(self.text, table),
                     statement=self.text,
                     code="42809",
@@ -241,15 +239,7 @@ class TableParts:
         self, node: exp.Expr, what: str, *, code: str | None = None
     ) -> NotSupportedError | ProgrammingError:
         """Return the error for something that is not possible: NotSupportedError without a code."""
-        kind: type[NotSupportedError] | type[ProgrammingError] = (
-            NotSupportedError if code is None else ProgrammingError
-        )
-        return kind(
-            f"{what} is not possible",
-            position=position(self.text, node),
-            statement=self.text,
-            code=code,
-        )
+        return not_possible(what, self.binder.context, position(self.text, node), code=code)
 
 
 def qualified(table: OrdinaryTable) -> str:

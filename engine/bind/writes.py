@@ -17,7 +17,7 @@ from memql.engine.bind.columns import check_columns
 from memql.engine.bind.definitions import ROWS_TABLE
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import finds_columns
-from memql.engine.names import fold, position, unknown
+from memql.engine.names import fold, not_possible, position, unknown
 from memql.engine.plan import Plan, Select
 from memql.engine.printing import Printed, file_tables, print_sql
 from memql.engine.tables import OrdinaryTable, read_ordinary
@@ -332,16 +332,9 @@ class _Writer:
     def _refused(
         self, node: exp.Expr, what: str, code: str | None = None
     ) -> NotSupportedError | ProgrammingError:
-        kind: type[NotSupportedError] | type[ProgrammingError] = (
-            NotSupportedError if code is None else ProgrammingError
-        )
-        text = self.binder.context.text
-        return kind(
-            f"{what} is not possible",
-            position=position(text, node) or position(text, self.found_at),
-            statement=text,
-            code=code,
-        )
+        context = self.binder.context
+        place = position(context.text, node) or position(context.text, self.found_at)
+        return not_possible(what, context, place, code=code)
 
     def _written_out(self, returning: exp.Expr) -> None:
         """Put the values of parameters into RETURNING, in place, where DuckDB prepares none."""

@@ -7,9 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
-from memql.engine.bind.parameters import Values
-from memql.engine.context import StatementContext
-from memql.engine.models import Models
 from memql.engine.plan import Answer, Finish, Materialize, Plan, Relation, Select
 from memql.engine.result import Column, Result, columns_of, rescanned, scannable
 from memql.engine.reuse import Brought, bring
@@ -20,11 +17,8 @@ from memql.engine.run.relation import run_printed, to_arrow
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered as Answered
 from memql.engine.run.trace import PromptTrace, Trace
-from memql.engine.segments import Segments
-from memql.storage.store import Store
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
     from memql.engine.model.prefix import Prefix
@@ -62,23 +56,14 @@ class Materialized:
     prefix: Prefix | None = field(default=None, repr=False, compare=False)
 
 
-@dataclass
-class Executor:
+@dataclass(frozen=True)
+class Executor(Statement):
     """Runs the plans of one statement.
 
     Args:
-        cursor: the cursor of the statement's transaction, or one of its own.
-        in_transaction: whether a transaction is open on it.
-        values: the statement's parameters by name.
+        trace: what happened, for EXPLAIN.
     """
 
-    store: Store
-    cursor: duckdb.DuckDBPyConnection
-    in_transaction: bool
-    models: Models
-    segments: Segments
-    context: StatementContext
-    values: Values
     trace: Trace = field(default_factory=Trace)
 
     def run(self, plan: Plan) -> Result:
@@ -120,7 +105,7 @@ class Executor:
     ) -> pa.Table | None:
         """Return all rows of a relation; None if it reads answers, and none may be made."""
         if relation.parts:
-            runner = PartRunner(self._statement, write, answers)
+            runner = PartRunner(self, write, answers)
             return runner.table(relation, model, self.trace)[0]
         started = time.perf_counter()
         table = to_arrow(relation.printed, self.cursor, self.values, self.context)
@@ -129,7 +114,7 @@ class Executor:
 
     def _select(self, plan: Select) -> Result:
         if plan.input.parts:
-            runner = PartRunner(self._statement, write=True, answers=True)
+            runner = PartRunner(self, write=True, answers=True)
             table, shown = runner.table(plan.input, None, self.trace)
             return Result(shown, rows=rescanned(self.store, table, shown))
         # Rows wait in DuckDB until they are fetched.
@@ -138,20 +123,8 @@ class Executor:
         self.trace.relation_seconds = time.perf_counter() - started
         return Result(columns_of(rows), rows=rows)
 
-    @property
-    def _statement(self) -> Statement:
-        return Statement(
-            self.store,
-            self.cursor,
-            self.in_transaction,
-            self.models,
-            self.segments,
-            self.context,
-            self.values,
-        )
-
     def _answerer(self, *, write: bool) -> Answerer:
-        return Answerer(self._statement, self.trace, write)
+        return Answerer(self, self.trace, write)
 
     # -- materialize --------------------------------------------------------------------------
 
