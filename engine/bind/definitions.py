@@ -33,13 +33,13 @@ class Definition:
         statements: one after the other.
         schema: the schema that must be there before.
         rows: a query that runs first; the statement reads its rows as ``_memql_new``.
-        made_type: the name of the type that is made, if one is.
+        makes_enum: whether these rows are the values of an ENUM, whose size has a limit.
     """
 
     statements: tuple[Printed, ...]
     schema: str
     rows: Plan | None = None
-    made_type: str | None = None
+    makes_enum: bool = False
 
 
 DEFINITIONS = (exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
@@ -136,10 +136,11 @@ class _Definer(TableParts):
         values = tree.expression
         listed = values.expressions if isinstance(values, exp.DataType) else []
         if listed and isinstance(listed[0], exp.Query):
-            source, rows = self._source(listed[0])
-            whole = replace(source, sql=f"{head} AS ENUM ({source.sql})")
-            return Definition((whole,), self.schema, rows, name)
-        return replace(self._one(f"{head} AS {self.type_name(values)}"), made_type=name)
+            # Its rows come first, to be counted before anything is made of them.
+            plan = self.binder.bind(listed[0])
+            whole = Printed(f"{head} AS ENUM ({ROWS_QUERY})", ())
+            return Definition((whole,), self.schema, plan, makes_enum=True)
+        return self._one(f"{head} AS {self.type_name(values)}")
 
     def _create_sequence(self, tree: exp.Create) -> Definition:
         name = self.new_name(tree.this, "sequence", tree)

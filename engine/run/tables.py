@@ -49,6 +49,8 @@ def run_definition(definition: Definition, executor: Executor) -> int:
     count = -1
     with _rows(definition.rows, executor) as typed:
         cursor, values = executor.cursor, executor.values
+        if definition.makes_enum:
+            _check_values(executor)
         if definition.schema != MAIN and definition.statements:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(definition.schema)}")
         for statement in definition.statements:
@@ -56,18 +58,15 @@ def run_definition(definition: Definition, executor: Executor) -> int:
             counted = cursor.fetchone() if cursor.description else None
             if counted and isinstance(counted[0], int):
                 count = counted[0]
-        if definition.made_type is not None:
-            _check_size(definition.made_type, definition.schema, executor)
     return count
 
 
-def _check_size(made_type: str, schema: str, executor: Executor) -> None:
-    """Undo a type that is too large, before anything is made of it."""
-    whole = f"{quote(schema)}.{quote(made_type)}"
-    asked = executor.cursor.execute(f"SELECT length(typeof(NULL::{whole}))").fetchall()
-    if asked[0][0] > MAX_TYPE_CHARACTERS:
-        executor.cursor.execute(f"DROP TYPE {whole}")
-        raise too_large_type(asked[0][0], executor.context)
+def _check_values(executor: Executor) -> None:
+    """Refuse the values of an ENUM that would be too large, written out as its type is."""
+    query = f"SELECT coalesce(sum(length(CAST(c0 AS VARCHAR)) + 4), 0) FROM {quote(ROWS_TABLE)}"
+    characters = int(executor.cursor.execute(query).fetchall()[0][0])
+    if characters > MAX_TYPE_CHARACTERS:
+        raise too_large_type(characters, executor.context)
 
 
 @contextlib.contextmanager

@@ -288,7 +288,8 @@ def test_types_of_types_have_an_end(con: memql.Connection) -> None:
         con.execute("SELECT NULL::large")
     con.begin()
     with pytest.raises(ProgrammingError, match="written out whole"):
-        con.execute("CREATE TYPE large AS ENUM (SELECT 'v' || range FROM range(100000))")
+        con.execute("CREATE OR REPLACE TYPE small AS ENUM (SELECT 'v' || range FROM range(100000))")
+    assert con.execute("SELECT 'v7'::small").fetchall() == [("v7",)]  # what it had is still there
     con.commit()
     with pytest.raises(ProgrammingError, match="unknown type 'large'"):
         con.execute("SELECT NULL::large")
