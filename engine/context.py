@@ -8,13 +8,12 @@ from datetime import datetime
 from threading import Event
 from typing import TYPE_CHECKING
 
+from memql.engine.rights import Rights
 from memql.engine.settings import Settings
 from memql.errors import OperationalError
 
 if TYPE_CHECKING:
     from memql.engine.files import Door
-
-DEFAULT_OWNER = "local"
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class StatementContext:
     """The values that hold for the whole of one statement.
 
     Args:
-        user: who asks; None is the administrator of an embedded store.
+        rights: of who asks.
         now: the one timestamp of the statement, with time zone.
         text: the statement's text, for error positions.
         cancel: set to stop the statement at its next safe place.
@@ -31,7 +30,7 @@ class StatementContext:
         door: through which files are read and written; None where there are none.
     """
 
-    user: str | None
+    rights: Rights
     now: datetime
     text: str
     cancel: Event = field(default_factory=Event)
@@ -40,11 +39,21 @@ class StatementContext:
     door: Door | None = None
 
     @property
+    def user(self) -> str | None:
+        """Who asks, or the role they put on; None is the administrator of an embedded store."""
+        return self.rights.name
+
+    @property
     def owner(self) -> str:
         """The owner of what this statement creates."""
-        return self.user if self.user is not None else DEFAULT_OWNER
+        return self.rights.owner
 
     def check_cancel(self) -> None:
         """Raise OperationalError if somebody asked to stop."""
-        if self.cancel.is_set():
-            raise OperationalError("the statement was interrupted", code="57014")
+        check_cancel(self.cancel)
+
+
+def check_cancel(cancel: Event) -> None:
+    """Raise OperationalError if an event asks to stop."""
+    if cancel.is_set():
+        raise OperationalError("the statement was interrupted", code="57014")

@@ -31,14 +31,14 @@ class PlanKey:
         types: of the parameters' values, with their names if they have any.
         catalog: (0, version of the catalog), or inside a transaction (its provisional version,
             how often it changed the catalog itself). Grants are a part of the catalog.
-        user: who asks.
+        rights: of who asks.
         settings: the settings that planning reads.
     """
 
     text: str
     types: tuple[object, ...]
     catalog: tuple[int, int]
-    user: str | None
+    rights: tuple[object, ...]
     settings: tuple[object, ...]
 
 

@@ -19,13 +19,14 @@ from memql.engine.bind.parameters import Parameters, Values, name_parameters
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.writes import TableChange
 from memql.engine.catalog import CatalogTable
-from memql.engine.context import StatementContext
+from memql.engine.context import StatementContext, check_cancel
 from memql.engine.deadline import Deadline
 from memql.engine.files import Door
 from memql.engine.models import Models
 from memql.engine.optimize import RULES, Optimized, optimize
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
+from memql.engine.rights import Identity
 from memql.engine.run.catalog import SHOWN, catalog_tables
 from memql.engine.run.change import run_change
 from memql.engine.run.copy import copy_out
@@ -55,7 +56,7 @@ class Session:
 
     Args:
         store: the open store; the session gives it up when it closes.
-        user: who asks; None is the administrator of an embedded store.
+        user: who asks.
         model: the model of queries that name none: a name, a folder or a hub id; None is tiny.
         parse: text to one statement's tree; the second argument is the most bytes of a text.
         write: a tree to text.
@@ -65,14 +66,14 @@ class Session:
     def __init__(
         self,
         store: Store,
-        user: str | None,
+        user: Identity,
         model: str | None,
         parse: Callable[[str, int], exp.Expr],
         write: Callable[[exp.Expr], str],
         door: Door | None = None,
     ) -> None:
         self._store = store
-        self._user = user
+        self._identity = user
         self._parse = parse
         self._write = write
         self._door = door
@@ -132,7 +133,7 @@ class Session:
             context.text,
             types_of(parameters),
             self._catalog_key(),
-            self._user,
+            context.rights.key,
             context.settings.of_planning,
         )
         keeps = context.settings.plan_cache
@@ -347,7 +348,7 @@ class Session:
     @property
     def user(self) -> str | None:
         """Who asks; None is the administrator of an embedded store."""
-        return self._user
+        return self._identity.user
 
     @property
     def in_transaction(self) -> bool:
@@ -430,12 +431,13 @@ class Session:
     # -- parts --------------------------------------------------------------------------------
 
     def _check_cancel(self) -> None:
-        self._context("").check_cancel()
+        check_cancel(self._cancel)
 
     def _context(self, text: str) -> StatementContext:
+        now = datetime.now(UTC)
         return StatementContext(
-            self._user,
-            datetime.now(UTC),
+            self._identity.rights(self._store, now),
+            now,
             text,
             cancel=self._cancel,
             progress=self.progress,

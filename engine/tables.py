@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
-from memql.engine.context import DEFAULT_OWNER, StatementContext
+from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
+from memql.engine.rights import DEFAULT_OWNER
 from memql.errors import NotSupportedError, ProgrammingError
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from memql.errors import InterfaceError, ProgrammingError
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from sqlglot import exp
 
     from memql.engine.result import Result
     from memql.engine.session import Session
@@ -53,6 +54,7 @@ def connect(
     """
     from memql.dialect import MemQL
     from memql.engine.files import Door
+    from memql.engine.rights import Identity
     from memql.engine.session import Session
     from memql.parser import parse
     from memql.storage.store import Store
@@ -86,7 +88,12 @@ def connect(
                 )
             door = Door.to(allowed_folders, None if store == ":memory:" else os.fspath(store))
         session = Session(
-            opened, user, model, parse, lambda tree: tree.sql(dialect=MemQL, comments=False), door
+            opened,
+            Identity(user),
+            model,
+            parse,
+            lambda tree: tree.sql(dialect=MemQL, comments=False),
+            door,
         )
     except BaseException:
         opened.close()

@@ -121,22 +121,20 @@ CREATE TABLE _memql.audit (
     prev_hash BLOB NOT NULL, hash BLOB NOT NULL);
 
 CREATE TABLE _memql.users (
-    name VARCHAR PRIMARY KEY, credential VARCHAR, options JSON, created_by VARCHAR,
-    created_at TIMESTAMPTZ NOT NULL);
+    name VARCHAR PRIMARY KEY, administrator BOOLEAN NOT NULL, password VARCHAR, token VARCHAR,
+    valid_until TIMESTAMPTZ, created_by VARCHAR, created_at TIMESTAMPTZ NOT NULL);
 CREATE TABLE _memql.roles (
     name VARCHAR PRIMARY KEY, created_by VARCHAR, created_at TIMESTAMPTZ NOT NULL);
 CREATE TABLE _memql.memberships (
-    role VARCHAR, member VARCHAR, granted_by VARCHAR, created_at TIMESTAMPTZ NOT NULL,
-    PRIMARY KEY (role, member));
+    role VARCHAR, member VARCHAR, admin BOOLEAN NOT NULL, granted_by VARCHAR,
+    created_at TIMESTAMPTZ NOT NULL, PRIMARY KEY (role, member));
 CREATE TABLE _memql.grants (
     id BIGINT PRIMARY KEY, action VARCHAR NOT NULL, target VARCHAR NOT NULL, owner VARCHAR,
-    grantee VARCHAR NOT NULL, predicate VARCHAR, granted_by VARCHAR NOT NULL,
+    grantee VARCHAR NOT NULL, predicate VARCHAR, granted_by VARCHAR, grantable BOOLEAN NOT NULL,
     created_at TIMESTAMPTZ NOT NULL, until TIMESTAMPTZ);
 CREATE TABLE _memql.policies (
-    name VARCHAR PRIMARY KEY, text VARCHAR NOT NULL, options JSON, created_by VARCHAR,
-    created_at TIMESTAMPTZ NOT NULL);
-CREATE TABLE _memql.table_owners (
-    name VARCHAR PRIMARY KEY, owner VARCHAR NOT NULL, kind VARCHAR NOT NULL, text VARCHAR,
+    name VARCHAR NOT NULL, owner VARCHAR, restrictive BOOLEAN NOT NULL, command VARCHAR NOT NULL,
+    grantees VARCHAR[] NOT NULL, using_predicate VARCHAR, check_predicate VARCHAR,
     created_at TIMESTAMPTZ NOT NULL);
 """
 

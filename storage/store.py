@@ -73,6 +73,7 @@ class Store:
         self._last_commit = 0
         self._last_commit_micros = 0
         self._catalog_version = 0
+        self._rights_version = 0
         self._activations: Activations | None = None
         self._opening = threading.Lock()
         self._temporary: weakref.finalize[[str, bool], Store] | None = None
@@ -241,6 +242,17 @@ class Store:
     def catalog_changed(self) -> None:
         """Note that a change of the catalog was committed: what was planned before may not hold."""
         with self._opening:
+            self._catalog_version += 1
+
+    @property
+    def rights_version(self) -> int:
+        """How often users, roles, grants or policies were changed since the store was opened."""
+        return self._rights_version
+
+    def rights_changed(self) -> None:
+        """Note that a change of users, roles, grants or policies was committed."""
+        with self._opening:
+            self._rights_version += 1
             self._catalog_version += 1
 
     @property

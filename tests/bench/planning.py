@@ -13,6 +13,7 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.context import StatementContext
 from memql.engine.optimize import Optimized, optimize
 from memql.engine.plan import Finish, Plan
+from memql.engine.rights import EMBEDDED
 from memql.engine.run.relation import to_arrow
 from memql.engine.tables import Tables
 from memql.engine.views import ViewCatalog
@@ -113,7 +114,7 @@ class _Stages:
 
     def _new_text(self) -> None:
         text = QUERY.format(n=next(_numbers))
-        self._context = StatementContext(None, datetime.now(UTC), text)
+        self._context = StatementContext(EMBEDDED, datetime.now(UTC), text)
         self._values = Values({}, self._context.now)
 
     def _parse(self) -> None:

@@ -19,6 +19,7 @@ from memql.engine.context import StatementContext
 from memql.engine.failures import FAILURES, failure_of, translate
 from memql.engine.models import Models
 from memql.engine.plan import VISIBLE_TABLE
+from memql.engine.rights import EMBEDDED
 from memql.engine.run import change, relation
 from memql.engine.syntax import Materialize
 from memql.engine.unbuilt import refusal
@@ -95,7 +96,7 @@ def test_a_view_takes_no_parameters(con: memql.Connection) -> None:
 
 @pytest.fixture
 def context() -> StatementContext:
-    return StatementContext(None, datetime.now(UTC), "SELECT a")
+    return StatementContext(EMBEDDED, datetime.now(UTC), "SELECT a")
 
 
 @pytest.mark.parametrize(

@@ -263,7 +263,7 @@ def test_threads_share_plans(con: memql.Connection, tmp_path: Path) -> None:
 
 
 def _key(text: str) -> PlanKey:
-    return PlanKey(text, (), (0, 0), None, ())
+    return PlanKey(text, (), (0, 0), (), ())
 
 
 @pytest.fixture

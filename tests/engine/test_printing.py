@@ -22,7 +22,7 @@ def ann() -> Iterator[memql.Connection]:
     """A connection of ann to a store with a memory of bob."""
     with memql.connect() as con:
         con.execute("INSERT INTO memories (owner, content) VALUES ('bob', ?)", [SECRET])
-        con._session._user = "ann"
+        con._session._identity.user = "ann"
         con.execute("INSERT INTO memories (content) VALUES ('mine')")
         yield con
 

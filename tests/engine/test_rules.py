@@ -17,6 +17,7 @@ from memql.engine.context import StatementContext
 from memql.engine.optimize import RULES, optimize
 from memql.engine.plan import Finish, Plan
 from memql.engine.printing import print_sql
+from memql.engine.rights import EMBEDDED
 from memql.engine.tables import Tables
 from tests.engine.conftest import Fed
 
@@ -49,7 +50,7 @@ FIXTURES = [
 class _NoViews:
     @property
     def tables(self) -> Tables:
-        context = StatementContext(None, datetime(2026, 1, 1, tzinfo=UTC), "")
+        context = StatementContext(EMBEDDED, datetime(2026, 1, 1, tzinfo=UTC), "")
         return Tables(duckdb.connect(), context)
 
     def find(self, name: str) -> ViewDefinition | None:
@@ -65,7 +66,7 @@ class _NoViews:
 def _bound(text: str) -> Plan:
     tree = sqlglot.parse_one(text, read=MemQL)
     assert isinstance(tree, sqlglot.exp.Query)
-    context = StatementContext(None, datetime(2026, 1, 1, tzinfo=UTC), text)
+    context = StatementContext(EMBEDDED, datetime(2026, 1, 1, tzinfo=UTC), text)
     return QueryBinder(context, _NoViews(), Values({}, context.now)).bind(tree)
 
 

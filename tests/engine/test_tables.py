@@ -16,6 +16,7 @@ import memql
 from memql.engine.bind.functions import check_query_nodes
 from memql.engine.context import StatementContext
 from memql.engine.plan import LINEAGE_COLUMN
+from memql.engine.rights import EMBEDDED
 from memql.engine.run.prompts import rows_of_table
 from memql.engine.tables import schema_of
 from memql.errors import (
@@ -266,7 +267,7 @@ def test_two_lineages_are_noticed() -> None:
 
 def test_words_that_are_printed_as_they_are_are_words() -> None:
     text = "SELECT 1"
-    context = StatementContext(None, datetime(2026, 1, 1, tzinfo=UTC), text)
+    context = StatementContext(EMBEDDED, datetime(2026, 1, 1, tzinfo=UTC), text)
     query = exp.Select(expressions=[exp.Var(this="a, (SELECT 1)")])
     with pytest.raises(memql.NotSupportedError, match="is no name of a unit or a type"):
         check_query_nodes(query, context)

@@ -14,7 +14,7 @@ from memql.storage.store import Store
 TABLES = set(
     "memories versions segments nodes boundaries lineage views models jobs intents grants"
     " use_counts workload calibration audit forgotten settings users roles memberships policies"
-    " table_owners adapters tombstones idempotency_keys commits".split()
+    " adapters tombstones idempotency_keys commits".split()
 )
 
 

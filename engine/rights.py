@@ -1,0 +1,360 @@
+"""Who may do what: what users, roles, grants and policies come to for one who asks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from itertools import count, islice, product
+from threading import Lock
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from memql.engine.names import fold
+from memql.errors import OperationalError, ProgrammingError
+from memql.storage import governance
+from memql.storage.governance import MEMORIES, Governance, Grant, Policy, User
+
+if TYPE_CHECKING:
+    from memql.storage.store import Store
+
+PUBLIC = "public"
+DEFAULT_OWNER = "local"
+
+# Grants of grants multiply. What is beyond this gives no right.
+MAX_REACHES = 1000
+_MAX_STEPS = 20_000
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Memories that one action reaches: those of an owner for which all predicates hold.
+
+    Args:
+        owner: None is everybody.
+        predicates: MemQL texts, AND-ed.
+        until: when it ends, or None.
+    """
+
+    owner: str | None
+    predicates: frozenset[str] = frozenset()
+    until: datetime | None = None
+
+    def narrowed(self, other: Reach) -> Reach:
+        """Return what is in both, whose owner is the same or everybody."""
+        ends = [end for end in (self.until, other.until) if end is not None]
+        return Reach(
+            other.owner if self.owner is None else self.owner,
+            self.predicates | other.predicates,
+            min(ends, default=None),
+        )
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What one who asks may do.
+
+    Args:
+        user: who asks; None is the administrator of an embedded store.
+        role: the role that SET ROLE put on, or None.
+        catalog: users, roles, grants and policies.
+        override: whether an administrator reads everybody's memories, which the audit notes.
+    """
+
+    user: str | None
+    role: str | None
+    catalog: Catalog
+    override: bool = False
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells these rights from others: a plan holds for them only."""
+        return self.user, self.role, self.override, self.catalog.version
+
+    @property
+    def name(self) -> str | None:
+        """The owner of what is created: the role, or the user; None as ``user``."""
+        return self.user if self.role is None else self.role
+
+    @property
+    def owner(self) -> str:
+        """The owner of what is created."""
+        return DEFAULT_OWNER if self.name is None else self.name
+
+    @property
+    def reads_everything(self) -> bool:
+        """Whether no policy stands before what is read."""
+        return self.name is None or self.override
+
+    @property
+    def writes_everything(self) -> bool:
+        """Whether no policy stands before what is written."""
+        return self.name is None
+
+    @property
+    def administrator(self) -> bool:
+        """Whether users, models and settings of the store are theirs to manage.
+
+        Where nobody was created yet that is who connects without a user.
+        """
+        if self.user is None:
+            return True
+        if not self.catalog.users:
+            return False
+        user = self.catalog.users.get(self.user)
+        return user is not None and user.administrator or self.user_is_founder
+
+    @property
+    def user_is_founder(self) -> bool:
+        """Whether this is the connection without a user of a store that has users since."""
+        return self.user == DEFAULT_OWNER and DEFAULT_OWNER not in self.catalog.users
+
+    @cached_property
+    def owners(self) -> tuple[str, ...]:
+        """Whose memories and tables are their own: the user's, and those of the roles it is in."""
+        if self.name is None:
+            return (DEFAULT_OWNER,)
+        return (self.name, *sorted(self.catalog.roles_of(self.name) - {self.name}))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The grantees that mean them."""
+        return frozenset((*self.owners, PUBLIC))
+
+    def reaches(self, action: str) -> tuple[Reach, ...]:
+        """Return what grants let an action on memories reach, beside their own."""
+        return self.catalog.reaches(self.owner, action)
+
+    def policies(self, command: str) -> tuple[list[Policy], list[Policy]]:
+        """Return (permissive, restrictive) policies for SELECT, INSERT, UPDATE or DELETE.
+
+        A policy that gives everybody's memories gives administrators none: these they read by
+        grant, or by an override that the audit notes.
+        """
+        permissive: list[Policy] = []
+        restrictive: list[Policy] = []
+        for policy in self.catalog.governance.policies:
+            if policy.command not in ("ALL", command) or self.names.isdisjoint(policy.grantees):
+                continue
+            if policy.restrictive:
+                restrictive.append(policy)
+            elif policy.owner is not None or not self.administrator:
+                permissive.append(policy)
+        return permissive, restrictive
+
+    def has_table(
+        self, owner: str, name: str, action: str, now: datetime, *, grantable: bool = False
+    ) -> bool:
+        """Tell whether they may do an action on an ordinary table or view.
+
+        Args:
+            action: SELECT, INSERT, UPDATE or DELETE.
+            grantable: whether they may grant it on.
+        """
+        if self.name is None or owner in self.owners:
+            return True
+        return any(
+            grant.action == action
+            and grant.grantee in self.names
+            and (grant.grantable or not grantable)
+            for grant in self.catalog.table_rights(owner, name, now)
+        )
+
+    def ends(self, owner: str, name: str) -> datetime | None:
+        """Return when the first grant on a table or view ends, None if none does."""
+        found = self.catalog.table_grants.get((owner, fold(name)), ())
+        return min((grant.until for grant in found if grant.until is not None), default=None)
+
+
+@dataclass
+class Identity:
+    """Who a connection is; what that comes to is asked anew for each statement.
+
+    Args:
+        user: as whom it was opened; None is without a user.
+        authenticated: whether a password or token was checked.
+        role: the role that SET ROLE put on, or None.
+        override: why an administrator reads everybody's memories; empty where it does not.
+    """
+
+    user: str | None
+    authenticated: bool = False
+    role: str | None = None
+    override: str = ""
+
+    def rights(self, store: Store, now: datetime) -> Rights:
+        """Return what the connection may do now.
+
+        Raises:
+            OperationalError: it may do nothing any more.
+            ProgrammingError: the role on it was taken away; it is off now.
+        """
+        catalog = catalog_of(store)
+        if not catalog.users:
+            return Rights(self.user, None, catalog)
+        user = DEFAULT_OWNER if self.user is None else self.user
+        if self.user is not None and not self.authenticated:
+            raise OperationalError(
+                f"the store has users since {user} connected without a password",
+                hint="connect again: memql.connect(store, user=..., password=...)",
+                code="28000",
+            )
+        found = catalog.users.get(user)
+        if self.user is not None and found is None:
+            raise OperationalError(f"the user {user} was dropped", code="28000")
+        if found is not None and found.valid_until is not None and found.valid_until <= now:
+            raise OperationalError(
+                f"the user {user} was valid until {found.valid_until.isoformat()}", code="28000"
+            )
+        role = self.role
+        if role is not None and role not in catalog.roles_of(user):
+            self.role = None
+            raise ProgrammingError(
+                f"the role {role} was taken from {user}: the statement did not run",
+                hint=f"from here on the connection is {user} again",
+                code="42501",
+            )
+        rights = Rights(user, role, catalog, bool(self.override))
+        if rights.override and not rights.administrator:
+            self.override = ""
+            return replace(rights, override=False)
+        return rights
+
+
+class Catalog:
+    """Users, roles, grants and policies of a store, as they were committed at one moment.
+
+    Args:
+        governance: what was read.
+    """
+
+    def __init__(self, governance: Governance) -> None:
+        self.version = next(_versions)
+        self.governance = governance
+        self.users: dict[str, User] = {user.name: user for user in governance.users}
+        self.roles = {role.name: role for role in governance.roles}
+        self.table_grants: dict[tuple[str, str], list[Grant]] = defaultdict(list)
+        self._memory_grants: dict[tuple[str, str], list[Grant]] = defaultdict(list)
+        for grant in governance.grants:
+            if grant.target == MEMORIES:
+                self._memory_grants[grant.grantee, grant.action].append(grant)
+            elif grant.owner is not None:
+                self.table_grants[grant.owner, fold(grant.target)].append(grant)
+        self._roles: dict[str, list[str]] = defaultdict(list)
+        for membership in governance.memberships:
+            self._roles[membership.member].append(membership.role)
+        self._reaches: dict[tuple[str, str], tuple[Reach, ...]] = {}
+
+    def roles_of(self, name: str) -> set[str]:
+        """Return the roles that a user or role is a member of, directly or through others."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            for role in self._roles.get(waiting.pop(), ()):
+                if role not in found:
+                    found.add(role)
+                    waiting.append(role)
+        return found
+
+    def reaches(self, name: str, action: str) -> tuple[Reach, ...]:
+        """Return what grants on memories let a user or role do, beside what is its own."""
+        found = self._reaches.get((name, action))
+        if found is None:
+            steps = iter(range(_MAX_STEPS))
+            walked = self._walk(name, action, frozenset(), steps)
+            found = self._reaches[name, action] = tuple(walked)
+        return found
+
+    def _walk(
+        self, name: str, action: str, above: frozenset[tuple[str, str]], steps: Iterator[int]
+    ) -> list[Reach]:
+        """Return the reaches of a name; a grant counts as long as who gave it may still give it."""
+        if (name, action) in above:
+            return []
+        above |= {(name, action)}
+        own = {name, *self.roles_of(name)}
+        found: dict[Reach, None] = {}
+        for grantee in sorted({*own, PUBLIC}):
+            for grant in self._memory_grants.get((grantee, action), ()):
+                if grant.owner in own:
+                    continue
+                predicates = frozenset() if grant.predicate is None else {grant.predicate}
+                reach = Reach(grant.owner, frozenset(predicates), grant.until)
+                if next(steps, None) is None:
+                    return list(found)
+                for one in self._given(reach, grant, action, above, steps):
+                    found[one] = None
+                    if len(found) >= MAX_REACHES:
+                        return list(found)
+        return list(found)
+
+    def _given(
+        self,
+        reach: Reach,
+        grant: Grant,
+        action: str,
+        above: frozenset[tuple[str, str]],
+        steps: Iterator[int],
+    ) -> list[Reach]:
+        giver = grant.granted_by
+        if giver is None or grant.owner in {giver, *self.roles_of(giver)}:
+            return [reach]
+        # Everybody's memories are given on by who holds everybody's; one owner's by either.
+        wide = {None} if reach.owner is None else {None, reach.owner}
+        held = [one for one in self._walk(giver, action, above, steps) if one.owner in wide]
+        if action == "SHARE":
+            return [reach.narrowed(one) for one in held]
+        shared = [one for one in self._walk(giver, "SHARE", above, steps) if one.owner in wide]
+        pairs = islice(product(held, shared), MAX_REACHES)
+        return [reach.narrowed(one).narrowed(other) for one, other in pairs]
+
+    def table_rights(self, owner: str, name: str, now: datetime) -> list[Grant]:
+        """Return the grants on a table or view that count now.
+
+        One counts as long as who gave it may still give it: the owner, or who holds the right
+        with the option to grant it on.
+        """
+        waiting = self.table_grants.get((owner, fold(name)), [])
+        waiting = [grant for grant in waiting if grant.until is None or grant.until > now]
+        counted: list[Grant] = []
+        while True:
+            more = [grant for grant in waiting if self._may_give(grant, counted)]
+            if not more:
+                return counted
+            counted += more
+            waiting = [grant for grant in waiting if grant not in more]
+
+    def _may_give(self, grant: Grant, counted: list[Grant]) -> bool:
+        giver = grant.granted_by
+        if giver is None:
+            return True
+        names = {giver, *self.roles_of(giver)}
+        return grant.owner in names or any(
+            one.grantable and one.action == grant.action and one.grantee in {*names, PUBLIC}
+            for one in counted
+        )
+
+
+def catalog_of(store: Store) -> Catalog:
+    """Return users, roles, grants and policies of a store as they are committed now."""
+    with _lock:
+        known = _catalogs.get(store)
+        # Read after the number: what is committed in between is read again next time.
+        version = store.rights_version
+        if known is None or known[0] != version:
+            cursor = store.cursor()
+            known = (version, Catalog(governance.read(cursor)))
+            cursor.close()
+            _catalogs[store] = known
+        return known[1]
+
+
+_versions = count(1)
+
+# Of a store in which nobody was created and nothing granted.
+EMBEDDED = Rights(None, None, Catalog(Governance((), (), (), (), ())))
+
+_catalogs: WeakKeyDictionary[Store, tuple[int, Catalog]] = WeakKeyDictionary()
+_lock = Lock()
