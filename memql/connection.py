@@ -13,7 +13,6 @@ from memql.errors import InterfaceError, ProgrammingError
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    from sqlglot import exp
 
     from memql.engine.result import Result
     from memql.engine.session import Session
