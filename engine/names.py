@@ -6,11 +6,14 @@ import difflib
 import re
 import string
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from sqlglot import exp
 
-from memql.engine.context import StatementContext
 from memql.errors import NotSupportedError, Position, ProgrammingError
+
+if TYPE_CHECKING:
+    from memql.engine.context import StatementContext
 
 # A name in double quotes, a value or the name of a function in single ones, or a bare name.
 _QUOTED = re.compile(r"\"([^\"]+)\"|'([^'(]+)['(]|\bname (\w+) does not exist")

@@ -49,6 +49,14 @@ class Relation:
         """The query as DuckDB reads it."""
         return print_query(self.query)
 
+    @property
+    def reads_often(self) -> bool:
+        """Whether the store is read more than once, which takes a snapshot."""
+        if self.parts or not self.printed.visible:
+            return bool(self.parts)
+        tables = self.query.find_all(exp.Table)
+        return len(self.printed.visible) > 1 or any(table.db for table in tables)
+
 
 @dataclass(frozen=True)
 class Cut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -20,11 +21,45 @@ class Printed:
     """The SQL of a bound tree, the parameters that it names, and the rows of files that it reads.
 
     DuckDB refuses values that a statement does not need.
+
+    Args:
+        visible: the rows of memories that it reads by a table of their own.
     """
 
     sql: str
     parameters: tuple[str, ...]
     tables: tuple[str, ...] = ()
+    visible: tuple[Visible, ...] = ()
+
+
+@dataclass(frozen=True)
+class Visible:
+    """Rows of memories that the user may see, taken out before the query that reads them runs.
+
+    So nothing of that query, neither its predicates nor how DuckDB plans them, ever depends on
+    another row.
+
+    Args:
+        name: the table by which they are read; equal rows have one name.
+        query: takes them out.
+    """
+
+    name: str
+    query: exp.Select
+
+    @cached_property
+    def printed(self) -> Printed:
+        """The query as DuckDB reads it."""
+        return print_query(self.query)
+
+    def __deepcopy__(self, memo: object) -> Visible:
+        return self  # it stands in trees, which are copied, and is never changed
+
+
+def take_out(table: exp.Table, visible: Visible) -> None:
+    """Let a table of a tree, in place, read rows that are taken out before."""
+    table.set("this", exp.to_identifier(visible.name, quoted=True))
+    table.meta["visible"] = visible
 
 
 def print_query(query: exp.Expr) -> Printed:
@@ -37,7 +72,14 @@ def print_query(query: exp.Expr) -> Printed:
     names = {node.name for node in query.find_all(exp.Placeholder)}
     sql = print_sql(query)
     check_printed(sql, query)
-    return Printed(sql, tuple(sorted(names)), file_tables(query))
+    return Printed(sql, tuple(sorted(names)), file_tables(query), visible_tables(query))
+
+
+def visible_tables(tree: exp.Expr) -> tuple[Visible, ...]:
+    """Return the rows of memories that a tree reads by tables of their own, by name."""
+    found = (table.meta.get("visible") for table in tree.find_all(exp.Table))
+    read = {visible.name: visible for visible in found if visible is not None}
+    return tuple(read[name] for name in sorted(read))
 
 
 def file_tables(tree: exp.Expr) -> tuple[str, ...]:

@@ -16,12 +16,17 @@ ID_TYPE = np.dtype("<i4")
 
 @dataclass(frozen=True)
 class Member:
-    """One memory, in one version, that a row was made from."""
+    """One memory, in one version, that a row was made from.
+
+    Args:
+        kept: whether who asks may keep derived forms of it.
+    """
 
     owner: str
     created_at: datetime
     id: UUID
     version: int
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,13 @@ class Prompt:
 def read_members(lineage: Sequence[Mapping[str, Any]] | None) -> tuple[Member, ...]:
     """Return the members in a row's lineage column, each memory once, in FROM order."""
     members = (
-        Member(item["owner"], item["created_at"], UUID(str(item["id"])), item["version"])
+        Member(
+            item["owner"],
+            item["created_at"],
+            UUID(str(item["id"])),
+            item["version"],
+            bool(item.get("kept", True)),
+        )
         for item in lineage or ()
     )
     return tuple(dict.fromkeys(members))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
@@ -39,10 +39,10 @@ from memql.engine.bind.sources import (
     Sources,
     ViewDefinition,
     Views,
-    add_policy,
     check_names,
 )
 from memql.engine.bind.untraceable import Untraceable
+from memql.engine.bind.visible import add_policy
 from memql.engine.catalog import CatalogTable
 from memql.engine.context import StatementContext
 from memql.engine.names import fold
@@ -50,6 +50,7 @@ from memql.engine.plan import (
     Answer,
     Cut,
     Finish,
+    GenerateCall,
     Generated,
     Materialize,
     Part,
@@ -120,10 +121,22 @@ class QueryBinder:
         rename_ctes(query)
         return query
 
-    def _relation(self, query: exp.Query, *, traced: bool, unproven: str | None = None) -> Relation:
-        """Return a query whose parts were taken out as a relation, with the policy in it."""
+    def _relation(
+        self,
+        query: exp.Query,
+        *,
+        traced: bool,
+        unproven: str | None = None,
+        calls: Sequence[GenerateCall] = (),
+    ) -> Relation:
+        """Return a query whose parts were taken out as a relation, with the policy in it.
+
+        Args:
+            calls: what is read beside it, once it runs.
+        """
         check_names(query)
-        policy = add_policy(query, self.context, self.values, lineage=traced)
+        trees = [query, *(tree for call in calls for tree in (call.question, call.rows))]
+        policy = add_policy(query, trees, self.context, self.values, lineage=traced)
         return Relation(query, policy, unproven, traced=traced)
 
     # -- parts that run before ------------------------------------------------------------------
@@ -296,7 +309,7 @@ class QueryBinder:
         split = GenerateSplit(traced, self.context, self.values, content, rank, columns)
         relation, finish, answer_columns = split.split()
         answer = Answer(
-            self._relation(relation, traced=unproven is None, unproven=unproven),
+            self._relation(relation, traced=unproven is None, unproven=unproven, calls=split.calls),
             tuple(split.calls),
             target,
         )

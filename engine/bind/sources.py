@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Protocol
 
-import sqlglot
 from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.files import read_file, reads_file
 from memql.engine.bind.functions import check_query_nodes, check_table_function
-from memql.engine.bind.parameters import NOW_PARAMETER, Values
+from memql.engine.bind.parameters import Values
 from memql.engine.bind.shape import (
     CTE_PREFIX,
     MEMORIES,
@@ -28,8 +26,8 @@ from memql.engine.bind.shape import (
 from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
-from memql.engine.names import fold, position, quote, unknown
-from memql.engine.plan import LINEAGE_COLUMN, PART_TABLE, VISIBLE_TABLE
+from memql.engine.names import fold, position, unknown
+from memql.engine.plan import PART_TABLE, VISIBLE_TABLE
 from memql.engine.printing import FILE_TABLE
 from memql.engine.tables import (
     MAIN,
@@ -328,62 +326,3 @@ def check_names(query: exp.Query) -> None:
             or (name.startswith(CTE_PREFIX) and cte_of(table))
         ):
             raise InternalError(f"the table {table.sql(dialect=PlainDuckDB)} was not resolved")
-
-
-def add_policy(
-    query: exp.Query, context: StatementContext, values: Values, *, lineage: bool
-) -> str | None:
-    """Put, in place, what the user may see in front of ``query``; say it in words.
-
-    A query that does not reach memories is left as it is, and None is returned.
-
-    The rows are active, not expired and the user's own; for the administrator of an embedded
-    store, everybody's. For anyone else they stand behind a materialized CTE, so that no
-    predicate of the query is ever evaluated on another owner's row.
-    """
-    if not any(table.name == VISIBLE_TABLE for table in query.find_all(exp.Table)):
-        return None
-    kept, text = _policy(lineage, context.user)
-    policy = kept.copy()
-    pivots = query.find(exp.Pivot) is not None
-    if pivots:
-        # DuckDB takes no parameters in a PIVOT; with a literal the plan holds for this moment.
-        now = exp.cast(exp.Literal.string(values[NOW_PARAMETER].isoformat()), "timestamptz")
-        moment = policy.find(exp.Placeholder)
-        assert moment is not None
-        moment.replace(now)
-    cte = exp.CTE(
-        this=policy,
-        alias=exp.TableAlias(this=exp.to_identifier(VISIBLE_TABLE, quoted=True)),
-        materialized=context.user is not None,
-    )
-    if not pivots:
-        cte.meta["printed"] = text
-    clause = query.args.get("with_")
-    if clause is None:
-        query.set("with_", exp.With(expressions=[cte]))
-    else:
-        clause.set("expressions", [cte, *clause.expressions])
-    words = "active, not expired"
-    return words if context.user is None else f"{words}, owner = {context.user}"
-
-
-@lru_cache(maxsize=256)
-def _policy(lineage: bool, user: str | None) -> tuple[exp.Select, str]:
-    """Return the query for what a user may see, and its text."""
-    columns = ", ".join(quote(name) for name in MEMORY_NAMES)
-    if lineage:
-        columns += (
-            ', [struct_pack("owner" := "owner", "created_at" := "created_at", "id" := "id", '
-            f'"version" := "version")] AS {quote(LINEAGE_COLUMN)}'
-        )
-    sql = (
-        f'SELECT {columns} FROM "_memql"."memories" WHERE "state" = \'active\' '
-        f'AND ("expires_at" IS NULL OR "expires_at" > ${NOW_PARAMETER})'
-    )
-    query = sqlglot.parse_one(sql, read=PlainDuckDB)
-    assert isinstance(query, exp.Select)
-    if user is not None:
-        owner = exp.column("owner", quoted=True).eq(exp.Literal.string(user))
-        query = query.where(owner, copy=False)
-    return query, query.sql(dialect=PlainDuckDB, identify=True)

@@ -19,7 +19,7 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import finds_columns
 from memql.engine.names import fold, not_possible, position, unknown
 from memql.engine.plan import Plan, Select
-from memql.engine.printing import Printed, file_tables, print_sql
+from memql.engine.printing import Printed, file_tables, print_sql, visible_tables
 from memql.engine.tables import OrdinaryTable, read_ordinary
 from memql.errors import NotSupportedError, ProgrammingError
 
@@ -352,7 +352,12 @@ class _Writer:
             self._written_out(self.tree.args["returning"])
         parameters = {node.name for node in self.tree.find_all(exp.Placeholder)}
         return TableChange(
-            Printed(print_sql(self.tree), tuple(sorted(parameters)), file_tables(self.tree)),
+            Printed(
+                print_sql(self.tree),
+                tuple(sorted(parameters)),
+                file_tables(self.tree),
+                visible_tables(self.tree),
+            ),
             self.tree.args.get("returning") is not None,
             self.policy,
             rows,

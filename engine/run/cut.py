@@ -14,7 +14,7 @@ from memql.engine.plan import Cut
 from memql.engine.printing import print_query
 from memql.engine.result import Column
 from memql.engine.run.prompts import rendered_rows
-from memql.engine.run.relation import register_files, run_printed
+from memql.engine.run.relation import register_rows, run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import CutTrace
 from memql.errors import DataError
@@ -92,7 +92,7 @@ class Cutter:
         printed = print_query(query)
         statement, context = self.statement, self.statement.context
         params = statement.values.of(printed.parameters)
-        register_files(printed, statement.cursor, statement.values)
+        register_rows(printed, statement.cursor, statement.values)
         running = statement.cursor.sql(printed.sql, params=params)
         columns = tuple(
             Column(name, str(kind))

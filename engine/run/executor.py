@@ -104,7 +104,7 @@ class Executor(Statement):
         self, relation: Relation, model: str | None, *, write: bool, answers: bool
     ) -> pa.Table | None:
         """Return all rows of a relation; None if it reads answers, and none may be made."""
-        if relation.parts:
+        if relation.reads_often:
             runner = PartRunner(self, write, answers)
             return runner.table(relation, model, self.trace)[0]
         started = time.perf_counter()
@@ -113,7 +113,8 @@ class Executor(Statement):
         return table
 
     def _select(self, plan: Select) -> Result:
-        if plan.input.parts:
+        # On the cursor of a transaction nothing waits, and no rows of memories stay behind.
+        if plan.input.reads_often or (self.in_transaction and plan.input.printed.visible):
             runner = PartRunner(self, write=True, answers=True)
             table, shown = runner.table(plan.input, None, self.trace)
             return Result(shown, rows=rescanned(self.store, table, shown))

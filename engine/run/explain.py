@@ -163,7 +163,7 @@ def shown_sql(query: exp.Query) -> str:
         if "shown" in identifier.meta:
             identifier.set("this", identifier.meta["shown"])
     for table in query.find_all(exp.Table):
-        if table.name == VISIBLE_TABLE:
+        if table.name.startswith(VISIBLE_TABLE):
             table.set("this", exp.to_identifier("memories"))
     # Who knew the hidden column's own name could make one of that name.
     return print_sql(query).replace(LINEAGE_COLUMN, "_memql_lineage")

@@ -18,7 +18,7 @@ from memql.engine.printing import print_query
 from memql.engine.result import Column, arrow_of, columns_of, scannable
 from memql.engine.run.answers import Answerer
 from memql.engine.run.cut import Cutter
-from memql.engine.run.relation import run_printed
+from memql.engine.run.relation import forget_rows, run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Trace
 from memql.storage.transaction import roll_back
@@ -104,11 +104,16 @@ class PartRunner:
         """Run the query of a relation over the parts that have run."""
         if any(table.name in missing for table in relation.query.find_all(exp.Table)):
             return None, ()
-        printed = print_query(_with_types(relation.query, columns, lineage=relation.traced))
+        printed = relation.printed
+        if columns:
+            printed = print_query(_with_types(relation.query, columns, lineage=relation.traced))
         statement = self.statement
-        running = run_printed(printed, statement.cursor, statement.values, statement.context)
-        shown = columns_of(running)
-        return arrow_of(running), shown
+        try:
+            running = run_printed(printed, statement.cursor, statement.values, statement.context)
+            shown = columns_of(running)
+            return arrow_of(running), shown
+        finally:
+            forget_rows(printed, statement.cursor)
 
     def _part(
         self,

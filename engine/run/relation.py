@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -10,7 +11,7 @@ from memql.engine.bind.parameters import Values
 from memql.engine.context import StatementContext
 from memql.engine.failures import translate as translate
 from memql.engine.printing import Printed
-from memql.engine.result import arrow_of
+from memql.engine.result import arrow_of, scannable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,16 +32,28 @@ def run_printed(
     """
     context.check_cancel()
     try:
-        register_files(printed, cursor, values)
+        register_rows(printed, cursor, values)
         return cursor.execute(printed.sql, values.of(printed.parameters))
     except duckdb.Error as error:
         raise translate(error, context) from error
 
 
-def register_files(printed: Printed, cursor: duckdb.DuckDBPyConnection, values: Values) -> None:
-    """Let a query read the rows of its files by the names that it has for them."""
+def register_rows(printed: Printed, cursor: duckdb.DuckDBPyConnection, values: Values) -> None:
+    """Let a query read by their names the rows of its files, and of memories, as they are now."""
     for name in printed.tables:
         cursor.register(name, values.tables[name])
+    for visible in printed.visible:
+        rows = arrow_of(cursor.execute(visible.printed.sql, values.of(visible.printed.parameters)))
+        # How the rows lie in chunks depends on those that were left out.
+        cursor.register(visible.name, scannable(rows.combine_chunks()))
+
+
+def forget_rows(printed: Printed, cursor: duckdb.DuckDBPyConnection) -> None:
+    """Give up the rows of memories that a query has read."""
+    # After an error DuckDB refuses this too, and the error must not be hidden by it.
+    with contextlib.suppress(duckdb.Error):
+        for visible in printed.visible:
+            cursor.unregister(visible.name)
 
 
 def to_arrow(
@@ -55,3 +68,5 @@ def to_arrow(
         return arrow_of(running)
     except duckdb.Error as error:
         raise translate(error, context) from error
+    finally:
+        forget_rows(printed, cursor)

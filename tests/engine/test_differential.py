@@ -17,7 +17,8 @@ import pytest
 from sqlglot import exp
 
 from memql.engine import printing
-from memql.engine.bind import sources
+from memql.engine.bind import policy, visible
+from memql.engine.rights import Rights
 from tests.engine.random_forms import random_query
 from tests.engine.random_writes import SETUP, TARGETS, random_write
 from tests.engine.twins import Answer, Twins, difference, of_memql, of_plain, open_twins, shown
@@ -154,19 +155,21 @@ def noticed(twins: Twins) -> bool:
 def test_a_policy_that_lets_a_row_through_is_noticed(
     alice: Twins, monkeypatch: pytest.MonkeyPatch, rows: str
 ) -> None:
-    right = sources._policy
+    right = policy.visible
 
-    def wrong(lineage: bool, user: str | None) -> tuple[exp.Select, str]:
-        policy, _ = right(lineage, user)
-        policy = policy.copy()
-        for term in policy.args["where"].this.flatten():
+    def wrong(rights: Rights, command: str) -> exp.Expr:
+        condition = exp.paren(right(rights, command))
+        for term in list(condition.this.flatten()):
             if any(column.name == rows for column in term.find_all(exp.Column)):
                 term.replace(exp.paren(exp.or_(term.copy(), exp.true())))
-        return policy, policy.sql(dialect="duckdb", identify=True)
+        return condition
 
     alice.memql.execute("SET memql.plan_cache = off")
-    monkeypatch.setattr(sources, "_policy", wrong)
-    assert noticed(alice)
+    visible._taken_out.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(visible, "visible", wrong)
+        assert noticed(alice)
+    visible._taken_out.cache_clear()
     alice.memql.execute("RESET memql.plan_cache")
 
 

@@ -1,0 +1,319 @@
+"""Random statements with which a user might learn of rows that it may not see.
+
+Beside the queries of ``random_forms``, whose order is told, these leave open what SQL leaves open:
+the order of rows, ties, which row is the first, in which order floats are added.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from tests.engine.random_forms import random_query
+from tests.engine.random_queries import Queries
+from tests.engine.random_writes import random_write
+from tests.engine.worlds import OTHERS, SECRET
+
+Probe = tuple[str, ...]
+
+_COLUMNS = "owner kind session source content tags importance trust created_at version id".split()
+_KEYS = ("kind", "session", "source", "hold", "importance", "tags", "length(content)", "created_at")
+# Told apart by the rule of the barrier: some may be evaluated on any row, others must not be.
+_PLAIN = (
+    "kind = 'fact'",
+    "importance > 0.5",
+    "importance BETWEEN 0.2 AND 0.8",
+    "trust IS NULL",
+    "created_at >= TIMESTAMPTZ '2024-02-29'",
+    "kind IN ('fact', 'plan', '12')",
+    "owner = 'alice'",
+    "owner <> 'alice'",
+    "session = 's1' OR kind IS NULL",
+    "NOT hold",
+    "id > '01890000-0000-7000-8000-000000000100'",
+    "version = 1",
+    "updated_at < now()",
+    "true",
+)
+_FAILING = (
+    "CAST(content AS INTEGER) > 0",
+    "content::DOUBLE < 10",
+    "1 / (importance - 0.5) > 0",
+    "strptime(content, '%Y-%m-%d') IS NOT NULL",
+    "error(content)::BOOLEAN",
+    "CAST(attributes ->> '$.a' AS INTEGER) = 1",
+    "content::DATE IS NULL",
+    "(SELECT max(o.content::INTEGER) FROM memories AS o) > 0",
+)
+_ABOVE = (
+    "content LIKE '%tea%'",
+    f"content LIKE '{SECRET}%'",
+    f"contains(content, '{SECRET}')",
+    "lower(owner) = 'bob'",
+    "regexp_matches(content, '^[0-9]+$')",
+    "list_contains(tags, 'a')",
+    "TRY_CAST(content AS INTEGER) > 0",
+    "length(content) > 5",
+    "(attributes -> 'a') IS NOT NULL",
+    "importance > (SELECT avg(importance) FROM memories)",
+    "id IN (SELECT id FROM memories WHERE trust > 0.3)",
+    "EXISTS (SELECT 1 FROM memories AS o WHERE o.kind = kind AND o.owner <> owner)",
+    "kind NOT IN (SELECT kind FROM memories WHERE kind IS NOT NULL AND importance > 0.9)",
+    "hash(content) % 2 = 0",
+    "kind ILIKE 'f%' AND importance > 0.1",
+)
+_AGGREGATES = (
+    "count(*) ; sum(importance) ; avg(trust) ; first(content) ; last(content) ; list(content) ; "
+    "string_agg(kind, ',') ; any_value(id) ; mode(kind) ; median(importance) ; stddev(trust) ; "
+    "arg_max(content, importance) ; arg_min(id, kind) ; approx_count_distinct(content) ; "
+    "approx_quantile(importance, 0.5) ; histogram(kind) ; count(DISTINCT content) ; min(content) ; "
+    "list(DISTINCT session) ; max(created_at) ; entropy(kind) ; sum(importance * trust) ; "
+    "list(id ORDER BY kind) ; bool_or(hold) ; kurtosis(importance) ; approx_top_k(kind, 2) ; "
+    "reservoir_quantile(importance, 0.5) ; bit_xor(hash(content)) ; corr(importance, trust) ; "
+    "count(*) FILTER (WHERE owner <> 'alice') ; sum(length(content)) ; product(trust) ; fsum(trust)"
+).split(" ; ")
+_WINDOWS = (
+    "row_number() OVER () ; row_number() OVER (ORDER BY kind) ; rank() OVER (ORDER BY importance) ; "
+    "lag(content) OVER (ORDER BY created_at) ; sum(importance) OVER (PARTITION BY kind) ; "
+    "first_value(id) OVER (PARTITION BY session) ; avg(trust) OVER (ORDER BY kind ROWS 3 PRECEDING)"
+    " ; ntile(3) OVER () ; count(*) OVER () ; list(kind) OVER (PARTITION BY hold)"
+).split(" ; ")
+_CATALOG = (
+    "SHOW MATERIALIZED VIEWS ; SHOW MODELS ; SHOW SETTINGS ; SHOW TABLES ; FROM memql.views ; "
+    "FROM memql.tables ; FROM memql.settings ; FROM memql.models ; DESCRIBE memories ; "
+    "SUMMARIZE memories ; SUMMARIZE SELECT kind, importance FROM memories ; DESCRIBE tea ; "
+    "DESCRIBE items ; SUMMARIZE tea ; SHOW GRANTS ; SHOW USERS ; SHOW ROLES ; SHOW POLICIES ; "
+    "SHOW CUBES ; SHOW JOBS ; FROM memql.grants ; FROM memql.cubes ; FROM memql.all_memories ; "
+    "FROM memql.history ; FROM memql.lineage ; FROM memql.audit ; FROM memql.workload ; "
+    "REFRESH MATERIALIZED VIEW tea ; SHOW memql.memory_limit"
+).split(" ; ")
+_NAMES = (
+    f"FROM t_{SECRET} ; FROM v_{SECRET} ; FROM stocks ; FROM mad ; FROM te ; FROM bob.items ; "
+    f"SELECT * FROM bob.t_{SECRET} ; DROP TABLE stock ; DROP TABLE t_{SECRET} ; FROM _memql.memories"
+    f" ; DROP MATERIALIZED VIEW v_{SECRET} ; REFRESH MATERIALIZED VIEW v_{SECRET} ; "
+    f"INSERT INTO bob.items SELECT 1 ; DELETE FROM t_{SECRET} ; TRUNCATE bob.stock ; "
+    "CREATE TABLE stock (id INTEGER) ; CREATE VIEW v AS FROM memories ; FROM v ; "
+    "CREATE MATERIALIZED VIEW IF NOT EXISTS mine AS SELECT kind FROM memories WITH NO DATA ; "
+    "CREATE OR REPLACE TABLE made AS SELECT kind, count(*) AS n FROM memories GROUP BY kind ; "
+    "FROM made ; SELECT nextval('s') ; CREATE TYPE mood AS ENUM ('a') ; ALTER TABLE made ADD x INT"
+).split(" ; ")
+
+
+def random_probe(seed: int) -> Probe:
+    """Return the statements of a seed, always the same: what a user runs one after another."""
+    draw = Queries(random.Random(seed))
+    form = draw.pick(_FORMS)
+    return form(draw)
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def _condition(draw: Queries) -> str:
+    first = draw.pick((*_PLAIN, *_PLAIN, *_ABOVE, *_ABOVE, *_FAILING))
+    if draw.chance(0.3):
+        return f"{first} {draw.pick(('AND', 'OR'))} {draw.pick((*_PLAIN, *_ABOVE))}"
+    return first
+
+
+def _where(draw: Queries) -> str:
+    return f" WHERE {_condition(draw)}" if draw.chance(0.6) else ""
+
+
+def _some(draw: Queries, choices: tuple[str, ...] | list[str], most: int = 3) -> str:
+    return ", ".join(draw.random.sample(list(choices), draw.random.randint(1, most)))
+
+
+def _limit(draw: Queries) -> str:
+    some = ("", "", " LIMIT 1", " LIMIT 5", " LIMIT 10", " LIMIT 3 OFFSET 2", " LIMIT 30%")
+    return draw.pick((*some, " OFFSET 4", " LIMIT 2 ROWS 40 TOKENS", " LIMIT 60 TOKENS"))
+
+
+def _order(draw: Queries) -> str:
+    how = draw.pick(("", " DESC", " NULLS FIRST"))
+    return draw.pick(("", f" ORDER BY {draw.pick(_KEYS)}{how}", f" ORDER BY created_at{how}"))
+
+
+def _sample(draw: Queries) -> str:
+    some = ("5 ROWS) REPEATABLE (42", "20%) REPEATABLE (7", "reservoir(9 ROWS)) REPEATABLE (1")
+    kinds = ("bernoulli(30%)", "system(50%)", "reservoir(10%)", "3 ROWS", "reservoir(7 ROWS)")
+    del some
+    return f" USING SAMPLE {draw.pick(kinds)} REPEATABLE ({draw.random.randint(1, 9)})"
+
+
+# -- forms -----------------------------------------------------------------------------------------
+
+
+def _any_query(draw: Queries) -> str:
+    return random_query(draw.random.randrange(10**9)).text
+
+
+def _rows(draw: Queries) -> str:
+    columns = draw.pick(("*", _some(draw, _COLUMNS), _some(draw, _COLUMNS)))
+    where, order, limit = _where(draw), _order(draw), _limit(draw)
+    if draw.chance(0.15):
+        known = f"01890000-0000-7000-8000-{draw.random.randint(0, 40) * 7919 % 100003:012x}"
+        other = f"0189{draw.random.randint(0, 9):04x}-0000-7000-9000-{0:012x}"
+        where = f" WHERE id = '{draw.pick((known, other))}'"
+    distinct = draw.pick(("", "", "DISTINCT ", f"DISTINCT ON ({draw.pick(_KEYS)}) "))
+    return f"SELECT {distinct}{columns} FROM memories{where}{order}{limit}"
+
+
+def _totals(draw: Queries) -> str:
+    group = draw.pick(("", *_KEYS[:5], "kind, session", "ROLLUP (kind, hold)", "CUBE (kind, hold)"))
+    items = _some(draw, _AGGREGATES)
+    if not group:
+        return f"SELECT {items} FROM memories{_where(draw)}"
+    key = "kind, " if "kind" in group else ""
+    having = draw.pick(("", "", " HAVING count(*) > 1"))
+    order = draw.pick(("", "", " ORDER BY count(*)", " ORDER BY 1"))
+    return (
+        f"SELECT {key}{items} FROM memories{_where(draw)} GROUP BY {group}{having}{order}"
+        f"{draw.pick(('', '', ' LIMIT 3'))}"
+    )
+
+
+def _windowed(draw: Queries) -> str:
+    qualify = draw.pick(("", "", " QUALIFY row_number() OVER (PARTITION BY kind) <= 2"))
+    items = f"{draw.pick(_COLUMNS)}, {_some(draw, _WINDOWS, 2)}"
+    return f"SELECT {items} FROM memories{_where(draw)}{qualify}{_limit(draw)}"
+
+
+def _joined(draw: Queries) -> str:
+    kind = draw.pick(("JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "SEMI JOIN", "ANTI JOIN"))
+    other = draw.pick(
+        (
+            "memories AS b ON a.kind = b.kind",
+            "memories AS b ON a.session = b.session AND a.importance < b.importance",
+            "items AS b ON length(a.content) = b.id",
+            "people AS b ON b.id = length(a.kind)",
+            "(SELECT kind, count(*) AS n FROM memories GROUP BY kind) AS b ON a.kind = b.kind",
+            "memories AS b ON a.id = b.superseded_by OR a.content = b.content",
+            "tea AS b ON a.content = b.content",
+            "memories AS b USING (session)",
+        )
+    )
+    items = draw.pick(("a.id", "a.kind, a.content", "count(*)", "sum(a.importance)", "list(a.id)"))
+    where = draw.pick(("", " WHERE a.kind = 'fact'", " WHERE a.importance > 0.4"))
+    third = draw.pick(("", "", " JOIN events AS c ON c.id = length(a.kind)"))
+    return f"SELECT {items} FROM memories AS a {kind} {other}{third}{where}{_limit(draw)}"
+
+
+def _sets(draw: Queries) -> str:
+    word = draw.pick(("UNION", "UNION ALL", "EXCEPT", "INTERSECT", "EXCEPT ALL", "INTERSECT ALL"))
+    arm = draw.pick(("SELECT name FROM people", "SELECT content FROM tea", "SELECT kind FROM memories"))
+    return f"SELECT content FROM memories{_where(draw)} {word} {arm}{_limit(draw)}"
+
+
+def _nested(draw: Queries) -> str:
+    inner = draw.pick((_rows, _totals, _windowed, _joined))(draw)
+    how = draw.pick(("", "MATERIALIZED ", "NOT MATERIALIZED "))
+    return draw.pick(
+        (
+            f"SELECT count(*) FROM ({inner}) AS q",
+            f"WITH q AS {how}({inner}) SELECT * FROM q{_limit(draw)}",
+            f"WITH q AS {how}({inner}) SELECT m.id, (SELECT count(*) FROM q) FROM memories AS m",
+            f"SELECT * FROM ({inner}) AS q{_sample(draw)}",
+            f"SELECT unnest(tags) AS t, id FROM memories{_where(draw)}",
+            f"SELECT kind, x FROM memories, unnest(tags) AS u(x){_where(draw)}",
+            f"PIVOT memories ON {draw.pick(_KEYS[:4])} USING {draw.pick(_AGGREGATES[:4])}",
+            f"SELECT {_some(draw, _COLUMNS)} FROM memories{_where(draw)}{_sample(draw)}",
+            f"SELECT kind, content FROM memories{_sample(draw)}",
+            "SELECT m.id, l.n FROM memories AS m, LATERAL (SELECT count(*) AS n FROM memories AS o "
+            "WHERE o.kind = m.kind) AS l",
+        )
+    )
+
+
+def _read(draw: Queries) -> str:
+    some = (_rows, _rows, _totals, _totals, _windowed, _joined, _sets, _nested)
+    return draw.pick(some)(draw)
+
+
+def _explained(draw: Queries) -> Probe:
+    how = draw.pick(("", "ANALYZE ", "(FORMAT json) ", "(COSTS off) ", "ANALYZE (FORMAT json) "))
+    text = draw.pick((_any_query, _read, _read, _change, _model))(draw)
+    return (f"EXPLAIN {how}{text}",)
+
+
+def _model(draw: Queries) -> str:
+    form = draw.pick(("PLAINTEXT", "ACTIVATION", "AUTO"))
+    where = f" WHERE {draw.pick((*_PLAIN[:4], *_ABOVE[:3], *_FAILING[:1]))}"
+    limit = draw.pick((" LIMIT 4", " LIMIT 40 TOKENS", " ORDER BY kind LIMIT 3"))
+    query = f"SELECT {draw.pick(('content', 'kind, content'))} FROM memories{where}{limit}"
+    call = draw.pick(
+        (
+            "generate('What?', max_tokens := 1 LIMIT 4)",
+            "generate('Who?', content, max_tokens := 1 ORDER BY kind LIMIT 30 TOKENS)",
+        )
+    )
+    group = draw.pick(("", " GROUP BY hold", " GROUP BY session HAVING count(*) > 2"))
+    asked = f"SELECT {call} FROM memories{where}{group} MATERIALIZE AS {form}"
+    return draw.pick((f"{query} MATERIALIZE AS {form}", f"FROM tea MATERIALIZE AS {form}", asked))
+
+
+# -- changes ---------------------------------------------------------------------------------------
+
+
+def _change(draw: Queries) -> str:
+    returning = draw.pick(("", " RETURNING *", " RETURNING id, content", " RETURNING version, kind"))
+    where = f" WHERE {_condition(draw)}"
+    update = draw.pick(
+        (
+            "importance = 0.25",
+            "tags = ['new', kind]",
+            "content = content || '!'",
+            "kind = (SELECT min(kind) FROM memories)",
+            "importance = CAST(content AS DOUBLE)",
+            "attributes = '{\"b\": 2}', session = 's9'",
+            "owner = 'bob'",
+            "trust = importance * 3",
+        )
+    )
+    limited = _some(draw, _COLUMNS[:4], 1)
+    return draw.pick(
+        (
+            f"INSERT INTO memories (content, kind) VALUES ('new', 'note'), ('more', NULL){returning}",
+            f"INSERT INTO memories (content, kind) SELECT content || '+', kind FROM memories{where}"
+            f"{draw.pick(('', ' LIMIT 3', ' ORDER BY kind LIMIT 2'))}{returning}",
+            f"INSERT INTO memories (content) SELECT {limited} FROM memories{where}{returning}",
+            f"INSERT INTO memories (owner, content) VALUES ('{draw.pick(OTHERS)}', 'x')",
+            "INSERT INTO memories (id, content) VALUES ('01890000-0000-7000-9000-000000000001', 'x')",
+            "INSERT INTO memories BY NAME SELECT content, kind, [id] AS derived_from FROM memories"
+            f"{where}{returning}",
+            f"UPDATE memories SET {update}{where}{returning}",
+            f"UPDATE memories SET {update}{where}{returning}",
+            f"UPDATE memories SET {update}{returning}",
+            f"DELETE FROM memories{where}{returning}",
+            f"DELETE FROM memories WHERE id IN (SELECT id FROM memories{where} LIMIT 2){returning}",
+            random_write(draw.random.randrange(10**9)).text,
+        )
+    )
+
+
+def _changed(draw: Queries) -> Probe:
+    change = _change(draw)
+    after = ("FROM memories", "SELECT kind, count(*), sum(importance) FROM memories GROUP BY kind")
+    if draw.chance(0.15):
+        return (change, *after)
+    more = (_change(draw),) if draw.chance(0.3) else ()
+    return ("BEGIN", change, *more, *after, "ROLLBACK")
+
+
+def _one(made: Callable[[Queries], str]) -> Callable[[Queries], Probe]:
+    return lambda draw: (made(draw),)
+
+
+def _listed(choices: list[str]) -> Callable[[Queries], Probe]:
+    return lambda draw: (draw.pick(choices),)
+
+
+_FORMS: list[Callable[[Queries], Probe]] = [
+    *[_one(_any_query)] * 6,
+    *[_one(_read)] * 14,
+    *[_changed] * 5,
+    *[_explained] * 3,
+    _one(_model),
+    *[_listed(_CATALOG)] * 2,
+    _listed(_NAMES),
+]
