@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from memql.engine.bind.columns import check_columns, output_columns
 from memql.engine.bind.functions import check_query_nodes
+from memql.engine.bind.policy import DELETE, UPDATE
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import MEMORIES, is_anonymous_aggregate
 from memql.engine.bind.sources import MEMORY_NAMES
@@ -221,7 +222,7 @@ def _bind_update(tree: exp.Update, binder: QueryBinder) -> UpdatePlan:
             statement=binder.context.text,
             code="428C9",
         )
-    select = _with_rows(select.from_(table.copy()), tree)
+    select = _with_rows(select.from_(_written(table, UPDATE)), tree)
     bound = binder.bind_relation(_checked(select, binder))
     return UpdatePlan(bound, tuple(columns), _returning(tree, binder))
 
@@ -230,9 +231,16 @@ def _bind_delete(tree: exp.Delete, binder: QueryBinder) -> DeletePlan:
     table = tree.this
     _check_target(table, "DELETE", binder)
     _check_clauses(tree, ("this", "where", "returning", "with_"), binder)
-    select = exp.select(exp.column("id", table=table.alias_or_name)).from_(table.copy())
+    select = exp.select(exp.column("id", table=table.alias_or_name)).from_(_written(table, DELETE))
     bound = binder.bind_relation(_checked(_with_rows(select, tree), binder))
     return DeletePlan(bound, _returning(tree, binder))
+
+
+def _written(table: exp.Table, command: str) -> exp.Table:
+    """Return a table of memories that reads those that a command may write."""
+    table = table.copy()
+    table.meta["command"] = command
+    return table
 
 
 def _with_rows(select: exp.Select, tree: exp.Expr) -> exp.Select:

@@ -25,6 +25,7 @@ from memql.engine.result import Result, arrow_of, columns_of, plain_arrow, resca
 from memql.engine.run.executor import Executor
 from memql.engine.run.relation import run_printed, translate
 from memql.engine.run.tables import run_table_change
+from memql.engine.run.written import check_inserted, check_updated
 from memql.errors import DataError, IntegrityError, ProgrammingError
 from memql.storage import memories
 from memql.storage.transaction import Transaction
@@ -130,6 +131,7 @@ class ChangeRunner:
         columns["version"] = _repeat(pa.scalar(self.transaction.version, pa.int64()), count)
         rows = pa.table(columns)
         if count:
+            check_inserted(rows, self.executor)
             memories.insert(self.cursor, rows)
         return rows.column("id")
 
@@ -139,6 +141,8 @@ class ChangeRunner:
         for name in ("owner", "created_at", "hold"):
             if name in plan.columns and renamed.column(name).null_count:
                 raise IntegrityError(f"the column {name} of a memory cannot be NULL", code="23502")
+        if renamed.num_rows:
+            check_updated(renamed, plan.columns, self.executor)
         return self._set(renamed, {name: f"_memql_new.{quote(name)}" for name in plan.columns})
 
     def _set(self, table: pa.Table, assignments: dict[str, str]) -> pa.Array:
@@ -175,14 +179,6 @@ class ChangeRunner:
             owners = set(pc.unique(table.column("owner")).to_pylist()) - {None}
             if "" in owners:
                 raise DataError("the owner of a memory cannot be empty", code="22023")
-            others = owners - {self.context.owner}
-            if others and self.context.user is not None:
-                raise ProgrammingError(
-                    f"the user {self.context.user} may not write memories of "
-                    + ", ".join(sorted(others)),
-                    hint="leave the column owner out: it is the user",
-                    code="42501",
-                )
         for name in ("created_at", "valid_from", "valid_to", "expires_at"):
             if name in columns:
                 micros = table.column(name).cast("int64")
