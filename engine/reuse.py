@@ -93,7 +93,13 @@ def match(prompt: Prompt, store: Store) -> Match:
 
 
 def choose(
-    prompt: Prompt, target: Target, spec: ModelSpec, store: Store, unstorable: str | None
+    prompt: Prompt,
+    target: Target,
+    spec: ModelSpec,
+    store: Store,
+    unstorable: str | None,
+    *,
+    shared: bool,
 ) -> Choice:
     """Return the form of a prompt.
 
@@ -106,6 +112,7 @@ def choose(
         spec: the model.
         store: where activations are.
         unstorable: why nothing computed from these rows may be stored, or None.
+        shared: whether a row is another owner's.
 
     Raises:
         NotSupportedError: an activation was asked for that the model cannot have.
@@ -120,6 +127,10 @@ def choose(
                 hint="use MATERIALIZE AS PLAINTEXT",
             )
         return Choice("PLAINTEXT", Match(None, 0, 0), spec.activation_refusal, keep=False)
+    if shared and not asked:
+        # What is stored is what others have asked, and a form that hangs on it would tell.
+        reason = "a row is another owner's"
+        return Choice("PLAINTEXT", Match(None, 0, 0), reason, keep=False)
     found = match(prompt, store)
     if asked:
         who = f"the view {target.view}" if target.view else "the query"
@@ -231,15 +242,19 @@ def keep(
     spec: ModelSpec,
     store: Store,
     context: StatementContext,
+    *,
+    shared: bool,
 ) -> bool:
     """Store what was computed if ``choice`` says so; tell whether all of the prompt is stored now.
+
+    Where a row is another owner's, what others have stored is no answer.
 
     The prefix must be as :func:`bring` left it; generating from it changes nothing in it.
 
     Raises:
         OperationalError: the disk or the catalog failed; nothing is kept.
     """
-    if not brought.computed_tokens:
+    if not brought.computed_tokens and (choice.keep or not shared):
         return True
     if not choice.keep:
         return False

@@ -31,18 +31,21 @@ class Answer(str):
         answer_tokens: tokens of the answer.
         first_token_seconds: from the rows to the answer's first token.
         seconds: from the rows to the whole answer.
+
+    Reused and computed tokens and seconds are None where the model read another owner's memory:
+    they would tell what others have asked.
     """
 
     memory_ids: tuple[UUID, ...]
     form: str
     model: str
     tokens: int
-    reused_tokens: int
-    computed_tokens: int
+    reused_tokens: int | None
+    computed_tokens: int | None
     question_tokens: int
     answer_tokens: int
-    first_token_seconds: float
-    seconds: float
+    first_token_seconds: float | None
+    seconds: float | None
 
     @classmethod
     def of(cls, answered: Answered) -> Answer:
@@ -94,6 +97,8 @@ class Activation:
         memory_ids: the memories, in prompt order.
         tokens, reused_tokens, computed_tokens: tokens in all, loaded, and computed just now.
         bytes: size of its K and V.
+
+    What was reused and computed, and the bytes, are None where a memory is another owner's.
     """
 
     def __init__(self, made: Materialized, load: Load) -> None:

@@ -15,7 +15,7 @@ from memql.engine.printing import Printed
 from memql.engine.result import scannable
 from memql.engine.reuse import Brought, bring, keep
 from memql.engine.run.cut import whole_number
-from memql.engine.run.prompts import Prepared, Preparer, rows_of_group
+from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, told
 from memql.engine.run.relation import run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered, PromptTrace, Trace
@@ -185,12 +185,12 @@ class Answerer:
             model=runtime.spec.name,
             memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
             tokens=prompt.tokens,
-            reused_tokens=brought.reused_tokens if brought else 0,
-            computed_tokens=brought.computed_tokens if brought else prompt.tokens,
+            reused_tokens=told(brought.reused_tokens if brought else 0, prepared),
+            computed_tokens=told(brought.computed_tokens if brought else prompt.tokens, prepared),
             question_tokens=len(prepared.tail_ids),
             answer_tokens=len(generation.ids),
-            first_token_seconds=before + generation.first_token_seconds,
-            seconds=before + generation.seconds,
+            first_token_seconds=told(before + generation.first_token_seconds, prepared),
+            seconds=told(before + generation.seconds, prepared),
         )
         # Written after the answer: nobody waits for the disk before the first token.
         try:
@@ -222,6 +222,7 @@ class Answerer:
                 spec,
                 statement.store,
                 statement.context,
+                shared=prepared.shared,
             )
         seconds = time.perf_counter() - started
         self.trace.prompts.append(PromptTrace(prepared, brought, answered, seconds))

@@ -12,7 +12,7 @@ from memql.engine.result import Column, Result, columns_of, rescanned, scannable
 from memql.engine.reuse import Brought, bring
 from memql.engine.run.answers import Answerer, Groups
 from memql.engine.run.parts import PartRunner
-from memql.engine.run.prompts import Prepared, rows_of_table
+from memql.engine.run.prompts import Prepared, rows_of_table, told
 from memql.engine.run.relation import run_printed, to_arrow
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered as Answered
@@ -46,9 +46,9 @@ class Materialized:
     rows: tuple[str, ...]
     token_ids: tuple[int, ...]
     tokens: int
-    reused_tokens: int
-    computed_tokens: int
-    bytes: int
+    reused_tokens: int | None
+    computed_tokens: int | None
+    bytes: int | None
     memory_ids: tuple[UUID, ...]
     row_order: tuple[tuple[UUID, ...], ...]
     spec: ModelSpec = field(repr=False)
@@ -156,9 +156,9 @@ class Executor(Statement):
             rows=rows,
             token_ids=tuple(prompt.ids),
             tokens=prompt.tokens,
-            reused_tokens=brought.reused_tokens if brought else 0,
-            computed_tokens=brought.computed_tokens if brought else prompt.tokens,
-            bytes=prompt.tokens * spec.bytes_per_token if brought else 0,
+            reused_tokens=told(brought.reused_tokens if brought else 0, prepared),
+            computed_tokens=told(brought.computed_tokens if brought else prompt.tokens, prepared),
+            bytes=told(prompt.tokens * spec.bytes_per_token if brought else 0, prepared),
             memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
             row_order=tuple(
                 tuple(member.id for member in segment.row.members) for segment in prompt.segments

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from memql.engine import syntax
 from memql.engine.bind.changes import ChangePlan
+from memql.engine.bind.policy import reads_own_only
 from memql.engine.bind.writes import TableChange
 from memql.engine.optimize import Optimized
 from memql.engine.plan import (
@@ -78,7 +79,19 @@ def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Exe
         else:
             executor.prepare(planned.plan)
         operator = explain_plan(planned.plan, planned.fired, trace, analyzed=analyze)
+    rights = executor.context.rights
+    if rights.name is not None and not reads_own_only(rights):
+        operator = _without_costs(operator)
     return [as_json(operator, costs=costs)] if form == "JSON" else as_text(operator, costs=costs)
+
+
+def _without_costs(operator: Operator) -> Operator:
+    """Return a plan that does not say how long it took to read what others have stored."""
+    return replace(
+        operator,
+        costs=dict.fromkeys(operator.costs),
+        inputs=tuple(_without_costs(one) for one in operator.inputs),
+    )
 
 
 def explain_plan(plan: Plan, fired: Sequence[str], trace: Trace, *, analyzed: bool) -> Operator:
@@ -178,6 +191,7 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
     reused = choice.reused_tokens
     computed = prompt.tokens - reused
     costs: dict[str, Any] = {}
+    shared = one.prepared.shared
     if analyzed and one.brought is not None:
         reused, computed = one.brought.reused_tokens, one.brought.computed_tokens
         costs = {
@@ -192,10 +206,10 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
         "reason": choice.reason,
         "segments": len(prompt.segments),
         "tokens": prompt.tokens,
-        "reused_tokens": reused,
-        "computed_tokens": computed,
+        "reused_tokens": None if shared else reused,
+        "computed_tokens": None if shared else computed,
     }
-    if choice.form == "ACTIVATION":
+    if choice.form == "ACTIVATION" and not shared:
         details["boundary"] = found.key.hex()[:12] if found.key else "none"
         details["boundary_segments"] = found.segments
         if found.segments < len(prompt.segments):
@@ -243,9 +257,12 @@ def _write(operator: Operator, lead: str, below: str, lines: list[str], costs: b
         _write(child, below + corner, below + rail, lines, costs)
 
 
+NOT_TOLD = "not told: a row may be another owner's"
+
+
 def _value(name: str, value: Any) -> str:
     if value is None:
-        return "not known before the answers"
+        return "not known before the answers" if name == "rows" else NOT_TOLD
     if name.endswith("seconds") and isinstance(value, float):
         return f"{value * 1000:.1f} ms"
     if isinstance(value, list):

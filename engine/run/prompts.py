@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import ModelSpec
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+Figure = TypeVar("Figure", int, float)
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -27,6 +29,8 @@ class Prepared:
     Args:
         tail_ids: token ids of the question and what follows it; empty without a question.
         max_tokens: the longest answer, 0 without a question.
+        shared: whether a row is another owner's. Who asks is not told what is stored of it, which
+            is what others have asked.
     """
 
     prompt: Prompt
@@ -34,6 +38,12 @@ class Prepared:
     question: str | None
     tail_ids: tuple[int, ...]
     max_tokens: int
+    shared: bool
+
+
+def told(figure: Figure, prepared: Prepared) -> Figure | None:
+    """Return what a prompt took, None where that tells what others have stored."""
+    return None if prepared.shared else figure
 
 
 @dataclass(frozen=True)
@@ -88,14 +98,21 @@ class Preparer:
         if question is not None:
             tail = self.segments.tokens(self.spec).tail(question)
         self._check_context(prompt, len(tail), max_tokens)
-        choice = choose(prompt, self.target, self.spec, self.store, self._unstorable(prompt))
-        return Prepared(prompt, choice, question, tuple(tail), max_tokens)
+        shared = self.context.user is not None and any(
+            member.owner != self.context.owner for member in prompt.members
+        )
+        unstorable = self._unstorable(prompt)
+        choice = choose(prompt, self.target, self.spec, self.store, unstorable, shared=shared)
+        return Prepared(prompt, choice, question, tuple(tail), max_tokens, shared)
 
     def _unstorable(self, prompt: Prompt) -> str | None:
         if self.unproven is not None:
             return f"lineage not proven: {self.unproven}"
         if any(member.version < 0 for member in prompt.members):
             return "rows of this transaction are not committed"
+        others = sorted({member.owner for member in prompt.members if not member.kept})
+        if others:
+            return f"no right to MATERIALIZE memories of {', '.join(others)}"
         return None
 
     def _check_context(self, prompt: Prompt, tail_tokens: int, max_tokens: int) -> None:

@@ -23,6 +23,8 @@ class Answered:
         question_tokens: tokens of the question and what follows it.
         answer_tokens: tokens of the answer.
         first_token_seconds: from the prompt's ids to the first token, loading included.
+
+    What was reused and computed and how long it took are None where a row is another owner's.
     """
 
     text: str
@@ -30,12 +32,12 @@ class Answered:
     model: str
     memory_ids: tuple[UUID, ...]
     tokens: int
-    reused_tokens: int
-    computed_tokens: int
+    reused_tokens: int | None
+    computed_tokens: int | None
     question_tokens: int
     answer_tokens: int
-    first_token_seconds: float
-    seconds: float
+    first_token_seconds: float | None
+    seconds: float | None
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,11 @@ def changed(count: int) -> str:
 
 def taken(answer: Answer) -> str:
     """Return what an answer took, in words."""
+    if answer.reused_tokens is None or answer.first_token_seconds is None:
+        return (
+            f"{answer.form} for {answer.model}: {answer.tokens:,} tokens; what was reused is not "
+            "told where a memory is another owner's"
+        )
     return (
         f"{answer.form} for {answer.model}: {answer.tokens:,} tokens = {answer.reused_tokens:,} "
         f"reused + {answer.computed_tokens:,} computed; first token after "

@@ -189,7 +189,7 @@ class Tour:
         answer = stage.answer(connection, statement)
         stage.check("the answer", _PEANUTS, str(answer))
         stage.check("tokens computed", 0, answer.computed_tokens)
-        runs = [_ask(connection, statement).first_token_seconds for _ in range(_RUNS)]
+        runs = [_first_token(_ask(connection, statement)) for _ in range(_RUNS)]
         saving = self._save("asked again", connection, _EAT, answer, statistics.median(runs))
         stage.say(
             f"Time to the first token, median of {_RUNS} runs: "
@@ -281,13 +281,18 @@ class Tour:
         saving = Saving(
             occasion,
             answer.tokens,
-            answer.reused_tokens,
-            answer.computed_tokens,
-            statistics.median(text.first_token_seconds for text in texts),
-            answer.first_token_seconds if seconds is None else seconds,
+            answer.reused_tokens or 0,
+            answer.tokens if answer.computed_tokens is None else answer.computed_tokens,
+            statistics.median(map(_first_token, texts)),
+            _first_token(answer) if seconds is None else seconds,
         )
         self.stage.savings.append(saving)
         return saving
+
+
+def _first_token(answer: Answer) -> float:
+    assert answer.first_token_seconds is not None  # all memories of the tour are the tourist's
+    return answer.first_token_seconds
 
 
 def _ask(connection: Connection, statement: str) -> Answer:

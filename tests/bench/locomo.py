@@ -131,7 +131,7 @@ def _ask(
             == (tokens, reused, tokens - reused),
             f"{owner} as {form}: {answer.reused_tokens} reused, {answer.computed_tokens} computed",
         )
-        return answer.first_token_seconds
+        return first_token(answer)
 
     times = in_turns(
         {
@@ -167,7 +167,7 @@ def _reopen(
         for owner, (_, tokens, _, _) in compiled.items():
             answer = _answer(con, owner, "ACTIVATION")
             check(answer.reused_tokens == tokens, f"{owner}: not all was reused after reopening")
-            seconds.append(answer.first_token_seconds)
+            seconds.append(first_token(answer))
     print(
         f"reopened in {opened * 1000:.0f} ms; first token of each owner's first answer: median "
         f"{statistics.median(seconds) * 1000:.0f} ms, all tokens reused"
@@ -196,12 +196,18 @@ def _change(
             )
             answer = _answer(con, owner, "ACTIVATION")
             check(
-                0 < answer.reused_tokens < tokens and str(answer) == _text(con, owner),
+                0 < (answer.reused_tokens or 0) < tokens and str(answer) == _text(con, owner),
                 f"{owner}: {answer.reused_tokens} of {tokens} reused after a change",
             )
             changed.append(answer)
     _print_extended("one memory added", added)
     _print_extended("one memory in the middle changed", changed)
+
+
+def first_token(answer: memql.Answer) -> float:
+    """Return the seconds to the first token of an answer from one's own memories."""
+    assert answer.first_token_seconds is not None
+    return answer.first_token_seconds
 
 
 def _text(con: memql.Connection, owner: str) -> str:
@@ -211,7 +217,7 @@ def _text(con: memql.Connection, owner: str) -> str:
 def _print_extended(what: str, answers: Iterable[memql.Answer]) -> None:
     known = list(answers)
     print(
-        f"{what}: median {statistics.median(a.computed_tokens for a in known):.0f} of "
+        f"{what}: median {statistics.median(a.computed_tokens or 0 for a in known):.0f} of "
         f"{statistics.median(a.tokens for a in known):.0f} tokens computed, first token after "
-        f"{statistics.median(a.first_token_seconds for a in known) * 1000:.0f} ms"
+        f"{statistics.median(map(first_token, known)) * 1000:.0f} ms"
     )

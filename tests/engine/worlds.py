@@ -94,6 +94,11 @@ class Said:
         return "\n".join([f"{self.rowcount} rows: {names}", *self.rows[:12], *more])
 
 
+def connect(path: Path, user: str | None) -> memql.Connection:
+    """Open a store with one thread: more give rows without ORDER BY in an order of the moment."""
+    return memql.connect(path, user=user, threads=1)
+
+
 def said(connection: memql.Connection, text: str) -> Said:
     """Run a statement and return what it says."""
     try:
@@ -190,7 +195,7 @@ def make(path: Path, world: World, moment: Moment) -> None:
         visible=world.visible,
         secret=SECRET,
     )
-    with memql.connect(path) as admin:
+    with connect(path, None) as admin:
         # Hidden rows lie between the others, which keep their order.
         admin.execute(
             f"INSERT INTO memories ({_NAMES}) SELECT {_NAMES} FROM "
@@ -210,7 +215,7 @@ def make(path: Path, world: World, moment: Moment) -> None:
             f"OR (NOT {mine} AND {turn} % 7 = 0)"
         )
     _define_hidden(path, world)
-    with memql.connect(path, user=USER) as user:
+    with connect(path, USER) as user:
         for statement in TABLES:
             user.execute(statement)
         user.execute(
@@ -222,7 +227,7 @@ def make(path: Path, world: World, moment: Moment) -> None:
 def _define_hidden(path: Path, world: World) -> None:
     draw = random.Random(world.hidden)
     for owner in draw.sample(OTHERS[:2], draw.randint(0, 2)):
-        with memql.connect(path, user=owner) as other:
+        with connect(path, owner) as other:
             # Names that the user has too, or might try.
             for name in draw.sample(("items", "stock", "made", f"t_{SECRET}"), 2):
                 other.execute(f"CREATE TABLE {name} AS SELECT '{SECRET}' AS id, 7 AS name")
@@ -238,7 +243,7 @@ def _define_hidden(path: Path, world: World) -> None:
 
 def hidden_of(path: Path) -> str:
     """Return all rows that the user may not see, to compare them before and after."""
-    with memql.connect(path) as admin:
+    with connect(path, None) as admin:
         cursor = admin._session._store.cursor()
         found = [
             cursor.execute(
@@ -279,7 +284,7 @@ class Pair:
 
     def open(self) -> None:
         """Connect the user to both."""
-        self.connections = tuple(memql.connect(path, user=USER) for path in self.paths)
+        self.connections = tuple(connect(path, USER) for path in self.paths)
 
     def close(self) -> None:
         """Close both."""
