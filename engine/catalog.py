@@ -14,9 +14,7 @@ SCHEMA = "memql"
 # Named by the language, but nothing fills them yet.
 UNBUILT_TABLES: tuple[str, ...] = (
     "all_memories",
-    "audit",
     "cubes",
-    "grants",
     "history",
     "jobs",
     "lineage",

@@ -196,9 +196,9 @@ def _may_be_a_source(text: str) -> bool:
 
 
 def _check_administrator(context: StatementContext) -> None:
-    if context.user is not None:
+    if not context.rights.administrator:
         raise ProgrammingError(
-            f"the user {context.user} may not manage models",
-            hint="connect without a user, as the administrator of an embedded store",
+            f"the user {context.owner} may not manage models",
+            hint="connect as an administrator; in a store without users that is without a user",
             code="42501",
         )

@@ -92,6 +92,21 @@ def not_possible(
     return kind(f"{what} is not possible", position=place, statement=context.text, code=code)
 
 
+def unreadable(view: str, place: Position | None, text: str) -> ProgrammingError:
+    """Return the error for a view of another's that fails; what it reads is its owner's to know.
+
+    Args:
+        view: its name, with its owner's.
+    """
+    return ProgrammingError(
+        f"the view {view} cannot be read: it fails on what it reads, or its owner may not give it",
+        hint="its owner sees why",
+        position=place,
+        statement=text,
+        code="42P01",
+    )
+
+
 def position(text: str, node: exp.Expr | None) -> Position | None:
     """Return where a node begins in the statement, if the parser recorded it."""
     starts = [part.meta.get("start") for part in node.walk()] if node is not None else []

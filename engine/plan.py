@@ -12,7 +12,7 @@ from functools import cached_property
 
 from sqlglot import exp
 
-from memql.engine.printing import Printed, print_query
+from memql.engine.printing import Printed, VisibleView, print_query
 from memql.engine.settings import DEFAULT_MAX_TOKENS
 
 # Nobody can guess it: data can name columns (PIVOT does), and one of this name would be believed.
@@ -55,7 +55,8 @@ class Relation:
         if self.parts or not self.printed.visible:
             return bool(self.parts)
         tables = self.query.find_all(exp.Table)
-        return len(self.printed.visible) > 1 or any(table.db for table in tables)
+        views = any(isinstance(one, VisibleView) for one in self.printed.visible)
+        return views or len(self.printed.visible) > 1 or any(table.db for table in tables)
 
 
 @dataclass(frozen=True)

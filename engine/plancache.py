@@ -29,7 +29,7 @@ class PlanKey:
     Args:
         text: the statement.
         types: of the parameters' values, with their names if they have any.
-        catalog: (0, version of the catalog), or inside a transaction (its provisional version,
+        catalog: (0, version of the catalog), or inside a transaction (its number,
             how often it changed the catalog itself). Grants are a part of the catalog.
         rights: of who asks.
         settings: the settings that planning reads.

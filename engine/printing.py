@@ -56,6 +56,17 @@ class Visible:
         return self  # it stands in trees, which are copied, and is never changed
 
 
+@dataclass(frozen=True)
+class VisibleView(Visible):
+    """Rows of a view of another's, taken out in the same way.
+
+    Args:
+        view: its name, with its owner's.
+    """
+
+    view: str
+
+
 def take_out(table: exp.Table, visible: Visible) -> None:
     """Let a table of a tree, in place, read rows that are taken out before."""
     table.set("this", exp.to_identifier(visible.name, quoted=True))

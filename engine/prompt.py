@@ -65,11 +65,14 @@ class Prompt:
         head_ids: token ids before the first segment.
         root_key: key of the boundary behind the head.
         segments: in prompt order.
+        shares_head: whether the head alone may be loaded. It comes from no memory: to load it
+            would tell a user that somebody has compiled something.
     """
 
     head_ids: tuple[int, ...]
     root_key: bytes
     segments: tuple[Segment, ...]
+    shares_head: bool = True
 
     @property
     def tokens(self) -> int:

@@ -196,6 +196,7 @@ def result_of(store: Store, rows: Sequence[Mapping[str, Any]], types: Mapping[st
 
     kinds = {
         "VARCHAR": pa.string(),
+        "VARCHAR[]": pa.list_(pa.string()),
         "BIGINT": pa.int64(),
         "BOOLEAN": pa.bool_(),
         "DOUBLE": pa.float64(),

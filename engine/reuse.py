@@ -85,7 +85,7 @@ def match(prompt: Prompt, store: Store) -> Match:
     """Return the deepest boundary of ``prompt`` that the store's activation tree holds."""
     activations = store.activations
     boundaries = prompt.boundaries
-    for segments in range(len(boundaries) - 1, -1, -1):
+    for segments in range(len(boundaries) - 1, -1 if prompt.shares_head else 0, -1):
         key, tokens = boundaries[segments]
         if tokens and activations.find(key) is not None:
             return Match(key, segments, tokens)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, RLock
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,13 @@ from memql.engine.bind.parameters import Parameters, Values, name_parameters
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.writes import TableChange
 from memql.engine.catalog import CatalogTable
+from memql.engine.catalogchanges import CatalogChanges
 from memql.engine.context import StatementContext, check_cancel
 from memql.engine.deadline import Deadline
 from memql.engine.files import Door
+from memql.engine.govern.override import set_override
 from memql.engine.models import Models
-from memql.engine.optimize import RULES, Optimized, optimize
+from memql.engine.optimize import RULES, Optimized, optimize, optimize_change
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
 from memql.engine.rights import Identity
@@ -43,7 +46,7 @@ from memql.engine.tables import Tables
 from memql.engine.views import ViewCatalog
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
-from memql.storage.transaction import Transaction, roll_back
+from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
@@ -79,7 +82,7 @@ class Session:
         self._door = door
         self._cursor = store.cursor()
         self._transaction = Transaction(store, self._cursor, self._check_cancel)
-        self._catalog_changes = 0
+        self._changes = CatalogChanges(store, self._cursor, self._transaction, self._check_cancel)
         self._looked_up: tuple[tuple[int, int], dict[tuple[str, str], Mapping[str, Any]]]
         self._looked_up = ((0, -1), {})
         self._plans = cache_of(store)
@@ -217,11 +220,11 @@ class Session:
         self, tree: exp.Expr, context: StatementContext, values: Values
     ) -> Optimized | ChangePlan:
         binder = self._binder(context, values)
-        if isinstance(tree, exp.Insert | exp.Update | exp.Delete | exp.Merge):
-            return bind_change(tree, binder)
-        assert isinstance(tree, exp.Query | syntax.Materialize)
         off = context.settings.disabled_rules
         rules = tuple(rule for rule in RULES if rule.__name__ not in off)
+        if isinstance(tree, exp.Insert | exp.Update | exp.Delete | exp.Merge):
+            return optimize_change(bind_change(tree, binder), rules)
+        assert isinstance(tree, exp.Query | syntax.Materialize)
         return optimize(binder.bind(tree), rules)
 
     def _run_plan(
@@ -277,43 +280,16 @@ class Session:
             shown = setting.show(getattr(self._settings, setting.name))
             return result_of(self._store, [{setting.name: shown}], {setting.name: "VARCHAR"})
         elif isinstance(tree, syntax.SetSetting):
-            self._settings = changed_settings(tree, self._defaults, self._models, values, context)
+            changed = changed_settings(tree, self._defaults, self._models, values, context)
+            if changed.override != self._settings.override:
+                set_override(changed.override, self._identity, self._store, context)
+            self._settings = changed
         else:
             binder = self._binder(context, values)
             executor = self._executor(self._cursor, context, values)
             runner = self._view_runner(context)
-            return Definer(executor, binder, runner, self._locked, self._alone).run(tree)
+            return Definer(executor, binder, runner, self._identity, self._changes).run(tree)
         return Result()
-
-    # -- definitions --------------------------------------------------------------------------
-
-    def _locked(self, run: Callable[[], object]) -> None:
-        """Change the catalog: in the open transaction, or alone under the commit lock."""
-        if not self._transaction.active:
-            self._store.take_commit_lock(self._check_cancel)
-        try:
-            self._alone(run)
-        finally:
-            if not self._transaction.active:
-                self._store.commit_lock.release()
-
-    def _alone(self, run: Callable[[], object]) -> None:
-        """Change the catalog: in the open transaction, or in one of its own."""
-        if self._transaction.active:
-            self._catalog_changes += 1
-            try:
-                run()
-            finally:
-                self._catalog_changes += 1
-            return
-        try:
-            self._cursor.begin()
-            run()
-            self._cursor.commit()
-        except BaseException:
-            roll_back(self._cursor)
-            raise
-        self._store.catalog_changed()
 
     def _explain(self, tree: syntax.Explain, context: StatementContext, values: Values) -> Result:
         if not isinstance(tree.this, _PLANNED):
@@ -370,7 +346,7 @@ class Session:
                     code="25001",
                 )
             self._transaction.begin(explicit=True, write=True)
-            self._catalog_changes = 0
+            self._changes.count = 0
 
     def commit(self) -> None:
         """Commit the open transaction; without one nothing happens."""
@@ -382,7 +358,7 @@ class Session:
     def _commit(self) -> None:
         if self._transaction.active:
             self._transaction.commit(self._context("").owner)
-            if self._catalog_changes:
+            if self._changes.count:
                 self._store.catalog_changed()
 
     def rollback(self) -> None:
@@ -435,14 +411,17 @@ class Session:
 
     def _context(self, text: str) -> StatementContext:
         now = datetime.now(UTC)
+        rights = self._identity.rights(self._store, now)
+        if self._settings.override != self._identity.override:  # who set it is demoted
+            self._settings = replace(self._settings, override=self._identity.override)
         return StatementContext(
-            self._identity.rights(self._store, now),
+            rights,
             now,
             text,
             cancel=self._cancel,
             progress=self.progress,
             settings=self._settings,
-            door=self._door,
+            door=self._door if rights.administrator else None,
         )
 
     def _own_cursor(self) -> duckdb.DuckDBPyConnection:
@@ -460,7 +439,7 @@ class Session:
     def _catalog_key(self) -> tuple[int, int]:
         """What changes with each definition that this session can see."""
         if self._transaction.active:
-            return self._transaction.version, self._catalog_changes
+            return self._transaction.number, self._changes.count
         return 0, self._store.catalog_version
 
     def _view_runner(self, context: StatementContext) -> ViewRunner:
@@ -469,7 +448,7 @@ class Session:
             self._executor(self._cursor, context, Values({}, context.now)),
             self._parse,
             self._write,
-            self._locked,
+            self._changes.locked,
         )
 
     def _binder(self, context: StatementContext, values: Values) -> QueryBinder:

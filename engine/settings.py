@@ -15,6 +15,7 @@ MAX_ANSWER_TOKENS = 1_000_000
 DEFAULT_STATEMENT_BYTES = 64 * 1024
 # A parser of Python objects needs about 2 KB for each byte of text: this is a gigabyte or two.
 LARGEST_STATEMENT_BYTES = 1024 * 1024
+LONGEST_REASON = 1000
 LONGEST_TIMEOUT_MS = 2**31 - 1
 DEFAULT_GENERATED_BYTES = 64 * 2**20
 # Of a statement that reads tables each value may have a 64th: less than 1 KB would be no use.
@@ -45,6 +46,7 @@ class Settings:
         model: the model of queries that name none; None is the one that ships with MemQL.
         disabled_rules: names of optimizer rules that are switched off, sorted.
         plan_cache: whether the plan of a text is kept and used again.
+        override: why an administrator reads everybody's memories; empty where it does not.
         memory_limit: memory of the store's DuckDB in bytes; 0 is not known.
         threads: of the store's DuckDB; 0 is not known.
     """
@@ -56,6 +58,7 @@ class Settings:
     model: str | None = None
     disabled_rules: tuple[str, ...] = ()
     plan_cache: bool = True
+    override: str = ""
     memory_limit: int = 0
     threads: int = 0
 
@@ -185,6 +188,13 @@ def settings_of(rules: Sequence[str]) -> dict[str, Setting]:
             lambda value: "on" if value else "off",
         ),
         Setting(
+            "override",
+            "reason",
+            "Why an administrator reads everybody's memories, which the audit notes; empty is not.",
+            _read_reason,
+            str,
+        ),
+        Setting(
             "memory_limit",
             "bytes",
             "The most memory of the store's DuckDB, the model's not included.",
@@ -235,6 +245,14 @@ def _read_model(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _wrong("model", "the name of a model, a folder or a hub id", value)
     return value
+
+
+def _read_reason(value: Any) -> str:
+    wanted = f"a text of at most {LONGEST_REASON:,} characters that says why"
+    if not isinstance(value, str) or len(value) > LONGEST_REASON:
+        found = f"{len(value):,} characters" if isinstance(value, str) else value
+        raise _wrong("override", wanted, found)
+    return value.strip()
 
 
 def _whole(name: str, least: int, most: int) -> Callable[[Any], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,10 @@ from sqlglot import exp
 
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
-from memql.engine.rights import DEFAULT_OWNER
+from memql.engine.rights import DEFAULT_OWNER, Catalog, Rights
+from memql.engine.syntax import TABLE_PRIVILEGES
 from memql.errors import NotSupportedError, ProgrammingError
+from memql.storage import governance
 
 if TYPE_CHECKING:
     import duckdb
@@ -35,21 +37,47 @@ def schema_of(owner: str) -> str:
     return "of:" + re.sub(r"[^a-z0-9_-]", lambda found: f"%{ord(found[0]):x};", owner)
 
 
+def owner_of(schema: str) -> str | None:
+    """Return whose tables a schema of DuckDB holds; None if it holds nobody's.
+
+    >>> owner_of("main"), owner_of("of:alice"), owner_of("of:%41;l%25;"), owner_of("_memql")
+    ('local', 'alice', 'Al%', None)
+    """
+    if schema == MAIN:
+        return DEFAULT_OWNER
+    if not schema.startswith("of:"):
+        return None
+    return re.sub("%([0-9a-f]+);", lambda found: chr(int(found[1], 16)), schema[3:])
+
+
 @dataclass(frozen=True)
 class OrdinaryTable:
-    """A table of the user's own.
+    """A table that somebody created.
 
     Args:
-        schema: DuckDB's schema that holds it.
+        owner: whose it is.
         name: as it was created.
         columns: names in order.
         types: DuckDB's names of the columns' types.
     """
 
-    schema: str
+    owner: str
     name: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
+
+    @property
+    def schema(self) -> str:
+        """DuckDB's schema that holds it."""
+        return schema_of(self.owner)
+
+    @property
+    def shown(self) -> str:
+        """Its name with its owner's, as others write it."""
+        return f"{self.owner}.{self.name}"
+
+    def __deepcopy__(self, memo: object) -> OrdinaryTable:
+        return self  # it stands in trees, which are copied, and is never changed
 
 
 # What else a schema holds, and the query for its names.
@@ -73,19 +101,21 @@ _NAMES = {
 class Tables:
     """The ordinary tables that the user of a statement may name, and what belongs to them.
 
-    These are the owner's own; the administrator reads those of others as ``owner.name``.
+    These are the owner's own; those of others, for which there is a right, as ``owner.name``.
 
     Args:
         cursor: whose transaction they are looked up in.
         context: the statement.
         known: what was looked up before and has not changed since.
         named_by: whose names are meant, where it is another than who asks: a view's owner.
+        in_transaction: whether the cursor sees a snapshot, which may be older than the rights.
     """
 
     cursor: duckdb.DuckDBPyConnection
     context: StatementContext
     known: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     named_by: str | None = None
+    in_transaction: bool = False
 
     @property
     def owner(self) -> str:
@@ -102,21 +132,100 @@ class Tables:
         return self if owner == self.owner else replace(self, named_by=owner)
 
     def find(self, name: str, owner: str = "") -> OrdinaryTable | None:
-        """Return a table by its name, None if the user has none of that name.
+        """Return a table by its name, None if there is none of that name that may be read.
 
         Args:
             owner: what stood before the dot: "main", an owner, or nothing.
         """
-        schema = self._schema_named(owner)
-        return None if schema is None else self._tables(schema).get(fold(name))
+        whose = self.named(owner)
+        return self._tables(whose).get(fold(name)) if self.permits(whose, name) else None
+
+    def to_change(self, table: exp.Expr, actions: Iterable[str]) -> OrdinaryTable | None:
+        """Return the table that a name means, None if there is none for which there is a right.
+
+        Args:
+            actions: what is done to it: some of TABLE_PRIVILEGES.
+
+        Raises:
+            ProgrammingError: there is a right, but not to all of this.
+        """
+        whose = self.named(table.text("db"))
+        right = self.has_right(whose, table.name)
+        found = self._tables(whose).get(fold(table.name)) if right else None
+        if found is not None:
+            self.check(found, actions, table)
+        return found
+
+    def check(self, found: OrdinaryTable, actions: Iterable[str], node: exp.Expr) -> None:
+        """Make sure that the user may do something to a table.
+
+        Args:
+            actions: some of TABLE_PRIVILEGES.
+            node: where the statement asks for it.
+
+        Raises:
+            ProgrammingError: there is no right to one of them.
+        """
+        user = self.context.rights.name
+        if found.owner == self.owner:
+            return
+        for action in actions:
+            if user is not None and self.permits(found.owner, found.name, action):
+                continue
+            lacks = "only its owner writes it" if user is None else f"{user} may not {action} there"
+            raise ProgrammingError(
+                f"the table {found.shown} belongs to {found.owner}: {lacks}",
+                hint=f"connect as {found.owner}"
+                if user is None
+                else f"{found.owner} gives the right: GRANT {action} ON {found.name} TO {user}",
+                position=position(self.context.text, node),
+                statement=self.context.text,
+                code="42501",
+            )
+
+    def has_right(self, owner: str, name: str) -> bool:
+        """Tell whether the user may do anything with a table or view of that name."""
+        return any(self.permits(owner, name, action) for action in TABLE_PRIVILEGES)
+
+    def permits(self, owner: str, name: str, action: str = "SELECT") -> bool:
+        """Tell whether the user has a right, if there is a table or view of that name.
+
+        In the text of a view that is so for what its owner has, or may give others to read.
+        """
+        return owner == self.owner or all(
+            rights.has_table(owner, name, action, self.context.now)
+            or (action == "SELECT" and self._gives(rights, owner, name))
+            for rights in self._rights()
+        )
+
+    def reads_itself(self, owner: str, name: str) -> bool:
+        """Tell whether the user may read a table without the view in whose text it stands."""
+        now = self.context.now
+        return all(rights.has_table(owner, name, "SELECT", now) for rights in self._rights())
+
+    def named(self, owner: str) -> str:
+        """Return whose tables are meant by what stands before a dot, if anything does."""
+        return self.owner if not owner or fold(owner) == MAIN else owner
 
     def names(self) -> list[str]:
         """Return the names of the user's own tables."""
-        return sorted(table.name for table in self._tables(self.schema).values())
+        return sorted(table.name for table in self._tables(self.owner).values())
 
     def all(self) -> list[OrdinaryTable]:
-        """Return the user's own tables by name."""
-        return sorted(self._tables(self.schema).values(), key=lambda table: table.name)
+        """Return the tables for which the user has a right, by name."""
+        rights = self.context.rights
+        found: list[OrdinaryTable] = []
+        for owner in self._owners() if rights.name is None else rights.owners:
+            found.extend(self._tables(owner).values())
+        for owner, name in rights.catalog.table_grants if rights.name is not None else ():
+            table = self._tables(owner).get(name) if self.has_right(owner, name) else None
+            if table is not None and owner not in rights.owners:
+                found.append(table)
+        return sorted(found, key=lambda table: (table.name, table.owner))
+
+    def known_names(self) -> list[str]:
+        """Return the names of these tables as the user writes them."""
+        return [table.name if table.owner == self.owner else table.shown for table in self.all()]
 
     def own(self, kind: str) -> Mapping[str, str]:
         """Return the names of the user's own types, sequences or indexes, by folded name.
@@ -139,12 +248,35 @@ class Tables:
             self.known[key] = {"characters": rows[0][0]}
         return int(self.known[key]["characters"])
 
-    def _schema_named(self, owner: str) -> str | None:
-        if not owner or fold(owner) == MAIN or owner == self.owner:
-            return self.schema
-        return schema_of(owner) if self.context.user is None else None
+    def _rights(self) -> list[Rights]:
+        """Return the user's rights: as they are now, and in a transaction also as it sees them.
 
-    def _tables(self, schema: str) -> Mapping[str, OrdinaryTable]:
+        What was granted since is on what is there now, and its snapshot may have another table of
+        that name.
+        """
+        rights = self.context.rights
+        if not self.in_transaction:
+            return [rights]
+        key = ("rights", "")
+        if key not in self.known:
+            self.known[key] = {"seen": Catalog(governance.read(self.cursor))}
+        return [rights, replace(rights, catalog=self.known[key]["seen"])]
+
+    def _gives(self, rights: Rights, owner: str, name: str) -> bool:
+        """Tell whether the owner of the view in whose text a name stands may give it to readers."""
+        if self.named_by is None:
+            return False
+        giver = Rights(self.named_by, None, rights.catalog)
+        return giver.has_table(owner, name, "SELECT", self.context.now, grantable=True)
+
+    def _owners(self) -> list[str]:
+        """Return everybody who has tables."""
+        sql = "SELECT schema_name FROM duckdb_schemas() WHERE database_name = current_database()"
+        owners = (owner_of(schema) for (schema,) in self.cursor.execute(sql).fetchall())
+        return sorted(owner for owner in owners if owner is not None)
+
+    def _tables(self, owner: str) -> Mapping[str, OrdinaryTable]:
+        schema = schema_of(owner)
         found = self.known.get(("table", schema))
         if found is not None:
             return found
@@ -158,7 +290,7 @@ class Tables:
             columns.setdefault(table, []).append((column, kind))
         read = {
             fold(name): OrdinaryTable(
-                schema, name, tuple(c for c, _ in found), tuple(t for _, t in found)
+                owner, name, tuple(c for c, _ in found), tuple(t for _, t in found)
             )
             for name, found in columns.items()
         }
@@ -177,12 +309,14 @@ def read_ordinary(table: exp.Table, found: OrdinaryTable) -> None:
         table.set("alias", alias)
     table.set("this", exp.to_identifier(found.name, quoted=True))
     table.set("db", exp.to_identifier(found.schema, quoted=True))
-    table.meta["ordinary"] = True
+    table.meta["ordinary"] = found
 
 
-def is_ordinary(table: exp.Expr) -> bool:
-    """Tell whether a table is an ordinary one that the binder found."""
-    return bool(table.meta.get("ordinary"))
+def ordinary_of(table: exp.Expr) -> OrdinaryTable | None:
+    """Return the ordinary table that the binder found for a table of a tree."""
+    found = table.meta.get("ordinary")
+    assert found is None or isinstance(found, OrdinaryTable)
+    return found
 
 
 def resolve_types(tree: exp.Expr, tables: Tables, context: StatementContext) -> None:

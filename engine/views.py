@@ -14,10 +14,11 @@ from memql.engine import syntax
 from memql.engine.bind.shape import MEMORIES
 from memql.engine.bind.sources import ViewDefinition, kind_of_view
 from memql.engine.context import StatementContext
-from memql.engine.names import position, position_of_word, unknown
+from memql.engine.names import fold, position, position_of_word, unknown
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
 from memql.engine.tables import Tables
 from memql.errors import ProgrammingError
+from memql.storage import governance
 
 if TYPE_CHECKING:
     import duckdb
@@ -48,9 +49,10 @@ class ViewEntry:
 
 
 class ViewCatalog:
-    """The views that one user may name: the user's own; all of them for the administrator.
+    """The views that one user may name: the user's own, and those of others that may be read.
 
-    ``tables`` are the ordinary tables.
+    The administrator of an embedded store reads everybody's; one that nobody else has needs no
+    owner before its name.
 
     Args:
         cursor: the session's cursor; DDL belongs to its transaction.
@@ -84,71 +86,111 @@ class ViewCatalog:
         return ViewCatalog(self._cursor, self._context, self._parse, tables)
 
     def entries(self) -> list[ViewEntry]:
-        """Return the views by name."""
-        rows = self._cursor.execute(
-            'SELECT "name", "owner", "text", "form", "model", "refresh", "created_at", '
-            '"refreshed_at" FROM "_memql"."views" WHERE $everybody OR "owner" = $owner '
-            'ORDER BY "name", "owner"',
-            {"everybody": self._context.user is None, "owner": self._context.owner},
-        ).fetchall()
-        return [ViewEntry(*row) for row in rows]
+        """Return the views that the user may read, by name."""
+        rights = self._context.rights
+        granted = {owner for owner, _ in rights.catalog.table_grants}
+        owners = None if rights.name is None else [*rights.owners, *granted]
+        return [
+            entry
+            for entry in self._read(owners)
+            if rights.name is None
+            or entry.owner in rights.owners
+            or self._tables.permits(entry.owner, entry.name)
+        ]
 
     def names(self) -> Sequence[str]:
-        """Return the names of all views that the user may name."""
-        return [entry.name for entry in self.entries()]
+        """Return the names of these views as the user writes them."""
+        return [
+            entry.name if entry.owner == self._tables.owner else f"{entry.owner}.{entry.name}"
+            for entry in self.entries()
+        ]
 
     def own_names(self) -> Sequence[str]:
         """Return the names of the user's own views."""
-        return [entry.name for entry in self.entries() if entry.owner == self._tables.owner]
+        return [entry.name for entry in self._read([self._tables.owner])]
 
-    def find(self, name: str) -> ViewDefinition | None:
-        """Return a view by name: the user's own before another's."""
-        entry = self.entry(name)
+    def find(self, name: str, owner: str = "") -> ViewDefinition | None:
+        """Return a view by name, None if there is none of that name that may be read.
+
+        Args:
+            owner: what stood before the dot: "main", an owner, or nothing.
+        """
+        entry = self.entry(name, owner)
         return None if entry is None else self.definition(entry)
 
     def relations(self) -> list[dict[str, Any]]:
-        """Return a row for each ordinary table and view of the user's own."""
+        """Return a row for each ordinary table and view for which the user has a right."""
         rows: list[dict[str, Any]] = [
-            {"name": table.name, "kind": "table", "columns": len(table.columns)}
+            {
+                "name": table.name,
+                "owner": table.owner,
+                "kind": "table",
+                "columns": len(table.columns),
+            }
             for table in self._tables.all()
         ]
         for entry in self.entries():
-            if entry.owner == self._context.owner:
-                rows.append({"name": entry.name, "kind": entry.kind, "columns": None})
-        return sorted(rows, key=lambda row: str(row["name"]))
+            rows.append(
+                {"name": entry.name, "owner": entry.owner, "kind": entry.kind, "columns": None}
+            )
+        return sorted(rows, key=lambda row: (str(row["name"]), str(row["owner"])))
 
-    def entry(self, name: str) -> ViewEntry | None:
+    def entry(self, name: str, owner: str = "") -> ViewEntry | None:
         """Return the catalog's entry of a view, or None.
+
+        Args:
+            owner: as for :meth:`find`.
 
         Raises:
             ProgrammingError: the administrator named a view that several users have.
         """
-        named = [entry for entry in self.entries() if entry.name.lower() == name.lower()]
-        own = [entry for entry in named if entry.owner == self._tables.owner]
-        if own or self._tables.named_by is not None:
-            return own[0] if own else None  # the text of a view means its owner's names only
-        if len(named) > 1:
-            owners = ", ".join(entry.owner for entry in named)
+        whose = self._tables.named(owner)
+        if self._tables.permits(whose, name):
+            for entry in self._read([whose]):
+                if fold(entry.name) == fold(name):
+                    return entry
+        # The text of a view means its owner's names only.
+        if owner or self._context.user is not None or self._tables.named_by is not None:
+            return None
+        found = [entry for entry in self._read(None) if fold(entry.name) == fold(name)]
+        if len(found) > 1:
+            owners = ", ".join(entry.owner for entry in found)
             raise ProgrammingError(
                 f"several users have a view {name}: {owners}",
-                hint="connect as one of them",
+                hint=f"name one of them: {found[0].owner}.{name}",
                 position=position_of_word(self._context.text, name),
                 statement=self._context.text,
                 code="42P09",
             )
-        return named[0] if named else None
+        return found[0] if found else None
 
     def required(self, node: exp.Expr) -> ViewEntry:
-        """Return the entry of the materialized view that ``node`` names.
+        """Return the entry of the user's own materialized view that ``node`` names.
 
         Raises:
             ProgrammingError: there is none, with the nearest name.
         """
-        entry = self.entry(node.name)
+        entry = self.own(node.name)
         if entry is None or entry.form is None:
-            known = [entry.name for entry in self.entries() if entry.form is not None]
+            own = self._read([self._tables.owner])
+            known = [entry.name for entry in own if entry.form is not None]
             raise unknown("materialized view", node.name, known, self._context, node)
         return entry
+
+    def own(self, name: str) -> ViewEntry | None:
+        """Return the entry of the user's own view of a name, or None."""
+        own = self._read([self._tables.owner])
+        return next((entry for entry in own if fold(entry.name) == fold(name)), None)
+
+    def _read(self, owners: list[str] | None) -> list[ViewEntry]:
+        """Return the views of some owners by name; None is everybody."""
+        rows = self._cursor.execute(
+            'SELECT "name", "owner", "text", "form", "model", "refresh", "created_at", '
+            '"refreshed_at" FROM "_memql"."views" WHERE $everybody OR "owner" IN $owners '
+            'ORDER BY "name", "owner"',
+            {"everybody": owners is None, "owners": owners or []},
+        ).fetchall()
+        return [ViewEntry(*row) for row in rows]
 
     def definition(self, entry: ViewEntry) -> ViewDefinition:
         """Return a view as the binder needs it."""
@@ -163,7 +205,7 @@ class ViewCatalog:
         Raises:
             ProgrammingError: the name is taken.
         """
-        if entry.name.lower() == MEMORIES:
+        if fold(entry.name) == MEMORIES:
             raise ProgrammingError(
                 "a view cannot be called memories",
                 hint="give it another name",
@@ -171,19 +213,15 @@ class ViewCatalog:
                 statement=self._context.text,
                 code="42939",
             )
-        old = [
-            one
-            for one in self.entries()
-            if one.name.lower() == entry.name.lower() and one.owner == entry.owner
-        ]
+        old = self.own(entry.name)
         kind = entry.kind
         if self._tables.find(entry.name) is not None:
             raise taken(entry.name, "table", kind, self._context, node)
-        if old and old[0].kind != kind:
-            raise taken(entry.name, old[0].kind, kind, self._context, node)
-        if old and exists and not replace:
+        if old is not None and old.kind != kind:
+            raise taken(entry.name, old.kind, kind, self._context, node)
+        if old is not None and exists and not replace:
             return False
-        if old and not replace:
+        if old is not None and not replace:
             raise ProgrammingError(
                 f"the {kind} {entry.name} exists already",
                 hint=f"CREATE OR REPLACE {kind.upper()} replaces it",
@@ -191,8 +229,10 @@ class ViewCatalog:
                 statement=self._context.text,
                 code="42P07",
             )
-        for one in old:
-            self.remove(one)
+        if old is not None:
+            self.remove(old, replaced=True)
+        else:
+            governance.drop_table_grants(self._cursor, entry.owner, entry.name)
         self._cursor.execute(
             'INSERT INTO "_memql"."views" ("name", "owner", "text", "form", "model", "refresh", '
             '"created_at", "refreshed_at") VALUES ($name, $owner, $text, $form, $model, $refresh, '
@@ -210,12 +250,18 @@ class ViewCatalog:
         )
         return True
 
-    def remove(self, entry: ViewEntry) -> None:
-        """Remove a view; what was compiled for it stays until it is evicted."""
+    def remove(self, entry: ViewEntry, *, replaced: bool = False) -> None:
+        """Remove a view; what was compiled for it stays until it is evicted.
+
+        Args:
+            replaced: whether another takes its place, on which the grants stay.
+        """
         self._cursor.execute(
             'DELETE FROM "_memql"."views" WHERE "name" = $name AND "owner" = $owner',
             {"name": entry.name, "owner": entry.owner},
         )
+        if not replaced:
+            governance.drop_table_grants(self._cursor, entry.owner, entry.name)
 
     def set_refresh(self, entry: ViewEntry, mode: str) -> None:
         """Change when the view is computed ahead."""
@@ -234,7 +280,12 @@ class ViewCatalog:
         )
 
 
-TABLE_COLUMNS = {"name": "VARCHAR", "kind": "VARCHAR", "columns": "BIGINT"}
+TABLE_COLUMNS = {
+    "name": "VARCHAR",
+    "owner": "VARCHAR",
+    "kind": "VARCHAR",
+    "columns": "BIGINT",
+}
 
 
 def taken(

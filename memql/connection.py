@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,15 @@ def connect(
     memory_limit: str | int | None = None,
     threads: int | None = None,
     allowed_folders: Sequence[str | os.PathLike[str]] | None = None,
+    password: str | None = None,
+    token: str | None = None,
 ) -> Connection:
     """Open a store and return a connection to it; a new folder becomes a new store.
 
     Args:
         store: the store's folder, or ":memory:" for one that ends with the connection.
-        user: who asks. A user sees and writes its own memories only; None is the administrator
-            of an embedded store, who sees all.
+        user: who asks. A user sees and writes its own memories, and those that grants give; None
+            is the administrator of a store without users, who sees all.
         model: the model of queries that name none: the name of a model in the store, a folder
             or a hub id. None is ``tiny``, which ships with MemQL.
         memory_limit: the most memory that the store's DuckDB takes, as '4GB' or in bytes; None is
@@ -41,10 +44,13 @@ def connect(
         threads: how many threads run the store's queries; None is one for each processor, at
             most four.
         allowed_folders: the folders in which COPY, read_parquet, read_json and read_csv may read
-            and write files; None or an empty list is none. For the administrator only.
+            and write files; None or an empty list is none. For administrators only.
+        password: of the user, in a store that has users.
+        token: in the place of a password.
 
     Raises:
-        OperationalError: another process has the store open, or the folder is not a store.
+        OperationalError: another process has the store open, the folder is not a store, or nobody
+            is let in with this user and password.
         InterfaceError: a limit is out of range, or the store is open here with another one.
 
     >>> con = connect(":memory:", user="alice")
@@ -53,7 +59,8 @@ def connect(
     """
     from memql.dialect import MemQL
     from memql.engine.files import Door
-    from memql.engine.rights import Identity
+    from memql.engine.govern.names import why_reserved
+    from memql.engine.govern.passwords import let_in
     from memql.engine.session import Session
     from memql.parser import parse
     from memql.storage.store import Store
@@ -63,9 +70,10 @@ def connect(
             raise InterfaceError(
                 "the user's name is empty", hint="user=None is the administrator", code="22023"
             )
-        if user.lower() in ("main", "memql") or user.lower().startswith("_memql"):
+        reserved = why_reserved(user)
+        if reserved is not None:
             raise InterfaceError(
-                f"a user cannot be called {user}: main and memql are names of schemas",
+                f"a user cannot be called {user}: {reserved}",
                 hint="give the user another name",
                 code="42939",
             )
@@ -77,18 +85,20 @@ def connect(
             ) from None
     opened = Store.open(store, memory_limit, threads)
     try:
+        identity = let_in(opened, user, password, token)
         door = None
         if allowed_folders:
-            if user is not None:
+            if not identity.rights(opened, datetime.now(UTC)).administrator:
                 raise InterfaceError(
                     f"the user {user} may not be given allowed_folders",
-                    hint="only the administrator, who connects without a user, reads files",
+                    hint="only an administrator reads files; in a store without users that is who "
+                    "connects without a user",
                     code="42501",
                 )
             door = Door.to(allowed_folders, None if store == ":memory:" else os.fspath(store))
         session = Session(
             opened,
-            Identity(user),
+            identity,
             model,
             parse,
             lambda tree: tree.sql(dialect=MemQL, comments=False),

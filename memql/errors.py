@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -83,6 +84,23 @@ CODES: dict[str, str] = {
 }
 
 
+# A statement on users, however wrong its rest is, and a password or token anywhere else.
+_SECRET = re.compile(
+    r"\A(?>\s|--[^\n]*|/\*.*?\*/)*+(?:CREATE|ALTER)\s+(?:USER|ROLE)\b"
+    r"|\b(?:PASSWORD|TOKEN)\s+(?:[A-Z]?'|\$\w*\$)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def holds_secret(statement: str) -> bool:
+    """Tell whether a statement may hold a password, which no error shows.
+
+    >>> holds_secret("CREATE USER bob PASSWORD 'x'"), holds_secret("DROP USER bob")
+    (True, False)
+    """
+    return _SECRET.search(statement) is not None
+
+
 @dataclass(frozen=True)
 class Position:
     """A place in the text of a statement.
@@ -107,7 +125,8 @@ class Error(Exception):
         message: what was asked, what was found.
         hint: what to do, if there is something to do.
         position: where in the statement, if it is about one place.
-        statement: the statement's text; with ``position`` it draws a caret under the place.
+        statement: the statement's text; with ``position`` it draws a caret under the place. One
+            that may hold a password is not kept.
         code: a key of ``CODES``, for programs; without one it is that of the class.
     """
 
@@ -128,7 +147,7 @@ class Error(Exception):
         self.message = message
         self.hint = hint
         self.position = position
-        self.statement = statement
+        self.statement = None if statement is not None and holds_secret(statement) else statement
 
     def __str__(self) -> str:
         lines = [self.message]

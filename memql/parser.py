@@ -15,7 +15,7 @@ from memql.dialect.words import WORDS
 from memql.engine import syntax
 from memql.engine.names import place, position
 from memql.engine.settings import DEFAULT_STATEMENT_BYTES
-from memql.errors import NotSupportedError, ProgrammingError
+from memql.errors import NotSupportedError, ProgrammingError, holds_secret
 from memql.nesting import check_nesting, too_deep
 
 MAX_STATEMENT_BYTES = DEFAULT_STATEMENT_BYTES
@@ -206,7 +206,7 @@ def _checked_tokens(text: str, max_bytes: int) -> list[Token]:
         if number is not None:
             # DuckDB reads 0xFF as 0 AS xFF.
             raise ProgrammingError(
-                f"syntax error at '{number}': expected a number",
+                f"syntax error {_at(number, text)}: expected a number",
                 position=place(text, token.start),
                 statement=text,
                 code="42601",
@@ -236,7 +236,9 @@ def _check_kind(statement: exp.Expr, text: str) -> None:
         if isinstance(statement, exp.Condition | exp.Alias | exp.Func):
             raise ProgrammingError(
                 "syntax error: expected a statement, found an expression",
-                hint=f"SELECT {text.strip().rstrip(';')}" if "\n" not in text.strip() else None,
+                hint=None
+                if "\n" in text.strip() or holds_secret(text)
+                else f"SELECT {text.strip().rstrip(';')}",
                 position=start,
                 statement=text,
                 code="42601",
@@ -348,15 +350,21 @@ def _syntax_error(error: ParseError, text: str, first: str) -> ProgrammingError 
         expected = "MATERIALIZE AS ... is the last clause of a top-level query, not of a part of it"
     if found.upper() == "MATCHES":
         expected = "expected a text or a parameter behind MATCHES"
-    where = f"at '{found}'" if found else "at the end"
+    where = _at(found, text) if found else "at the end"
     too_many = expected.startswith("at most")
     return ProgrammingError(
         f"syntax error {where}: {expected}",
-        hint=detail.get("hint") or _did_you_mean(found, before, first, choices),
+        hint=detail.get("hint")
+        or (None if holds_secret(text) else _did_you_mean(found, before, first, choices)),
         position=place(text, offset),
         statement=text,
         code="54001" if too_many else "42601",
     )
+
+
+def _at(found: str, text: str) -> str:
+    """Say at what the error is; what may be a password is not shown."""
+    return "here" if holds_secret(text) else f"at '{found}'"
 
 
 def _expected(description: str) -> str:
@@ -404,9 +412,9 @@ def _token_error(error: TokenError, text: str) -> ProgrammingError:
             statement=text,
             code="42601",
         )
+    detail = "" if holds_secret(text) else ": " + str(error).splitlines()[0].split(" (")[0]
     return ProgrammingError(
-        "syntax error: the text cannot be read as words and signs: "
-        + str(error).splitlines()[0].split(" (")[0],
+        f"syntax error: the text cannot be read as words and signs{detail}",
         position=place(text, len(text)),
         statement=text,
         code="42601",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import datetime
+from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -147,3 +148,134 @@ def read(cursor: duckdb.DuckDBPyConnection) -> Governance:
         tuple(Grant(*row) for row in grants),  # type: ignore[arg-type]
         tuple(Policy(*row[:4], tuple(row[4]), *row[5:]) for row in policies),  # type: ignore
     )
+
+
+# -- changes, in the cursor's transaction; the caller holds the store's commit lock ---------------
+
+
+def put_user(cursor: duckdb.DuckDBPyConnection, user: User) -> None:
+    """Add a user, or put it in the place of the one of its name."""
+    _put(cursor, "INSERT OR REPLACE INTO _memql.users", astuple(user))
+
+
+def put_role(cursor: duckdb.DuckDBPyConnection, role: Role) -> None:
+    """Add a role."""
+    _put(cursor, "INSERT INTO _memql.roles", astuple(role))
+
+
+def put_membership(cursor: duckdb.DuckDBPyConnection, membership: Membership) -> None:
+    """Make somebody a member of a role, or change with what option they are."""
+    _put(cursor, "INSERT OR REPLACE INTO _memql.memberships", astuple(membership))
+
+
+def drop_membership(cursor: duckdb.DuckDBPyConnection, role: str, member: str) -> None:
+    """Take somebody out of a role."""
+    cursor.execute("DELETE FROM _memql.memberships WHERE role = ? AND member = ?", [role, member])
+
+
+def put_grant(cursor: duckdb.DuckDBPyConnection, grant: Grant) -> None:
+    """Add a grant, or put it in the place of the one of its number."""
+    _put(cursor, "INSERT OR REPLACE INTO _memql.grants", astuple(grant))
+
+
+def drop_grant(cursor: duckdb.DuckDBPyConnection, number: int) -> None:
+    """Take a grant away by its number."""
+    cursor.execute("DELETE FROM _memql.grants WHERE id = ?", [number])
+
+
+def next_grant(cursor: duckdb.DuckDBPyConnection) -> int:
+    """Return the number of the next grant."""
+    rows = cursor.execute("SELECT coalesce(max(id), 0) + 1 FROM _memql.grants").fetchall()
+    return int(rows[0][0])
+
+
+def put_policy(cursor: duckdb.DuckDBPyConnection, policy: Policy) -> None:
+    """Add a policy, or put it in the place of the one of its owner and name."""
+    drop_policy(cursor, policy.owner, policy.name)
+    values = astuple(policy)
+    # DuckDB takes a list, and astuple leaves the tuple.
+    _put(cursor, "INSERT INTO _memql.policies", (*values[:4], list(policy.grantees), *values[5:]))
+
+
+def drop_policy(cursor: duckdb.DuckDBPyConnection, owner: str | None, name: str) -> None:
+    """Take a policy away."""
+    cursor.execute(
+        "DELETE FROM _memql.policies WHERE owner IS NOT DISTINCT FROM ? AND name = ?", [owner, name]
+    )
+
+
+def drop_name(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Take a user or role away, with its memberships, its policies and the grants to and by it."""
+    found = read(cursor)
+    for policy in found.policies:
+        left = tuple(one for one in policy.grantees if one != name)
+        if policy.owner == name or not left:
+            drop_policy(cursor, policy.owner, policy.name)
+        elif left != policy.grantees:
+            put_policy(cursor, replace(policy, grantees=left))
+    for statement in (
+        "DELETE FROM _memql.users WHERE name = $name",
+        "DELETE FROM _memql.roles WHERE name = $name",
+        "DELETE FROM _memql.memberships WHERE role = $name OR member = $name",
+        "DELETE FROM _memql.grants "
+        "WHERE grantee = $name OR owner = $name OR granted_by IS NOT DISTINCT FROM $name",
+    ):
+        cursor.execute(statement, {"name": name})
+
+
+def owned_by(cursor: duckdb.DuckDBPyConnection, name: str, schema: str) -> list[str]:
+    """Return what a user or role owns, as words: "memories", "views", "tables" ...
+
+    Args:
+        schema: DuckDB's schema for the name's tables.
+    """
+    kinds = {
+        "memories": "SELECT 1 FROM _memql.memories WHERE owner = $name "
+        "UNION ALL SELECT 1 FROM _memql.versions WHERE owner = $name",
+        "views": "SELECT 1 FROM _memql.views WHERE owner = $name",
+        "tables": "SELECT 1 FROM duckdb_tables() "
+        "WHERE database_name = current_database() AND schema_name = $schema",
+        "types": "SELECT 1 FROM duckdb_types() "
+        "WHERE database_name = current_database() AND schema_name = $schema AND NOT internal",
+        "sequences": "SELECT 1 FROM duckdb_sequences() "
+        "WHERE database_name = current_database() AND schema_name = $schema",
+    }
+    given = {"name": name, "schema": schema}
+    found: list[str] = []
+    for kind, query in kinds.items():
+        named = {key: value for key, value in given.items() if f"${key}" in query}
+        if cursor.execute(f"{query} LIMIT 1", named).fetchall():
+            found.append(kind)
+    return found
+
+
+def drop_table_grants(cursor: duckdb.DuckDBPyConnection, owner: str, name: str) -> None:
+    """Take away the grants on a table or view that is no more, or not yet."""
+    cursor.execute(
+        f"DELETE FROM _memql.grants WHERE owner = $owner AND {_FOLDED_TARGET} = {_folded('$name')}",
+        {"owner": owner, "name": name},
+    )
+
+
+def rename_table_grants(
+    cursor: duckdb.DuckDBPyConnection, owner: str, name: str, new_name: str
+) -> None:
+    """Let the grants on a table follow it to another name."""
+    cursor.execute(
+        "UPDATE _memql.grants SET target = $new_name "
+        f"WHERE owner = $owner AND {_FOLDED_TARGET} = {_folded('$name')}",
+        {"owner": owner, "name": name, "new_name": new_name},
+    )
+
+
+def _folded(text: str) -> str:
+    """Return an expression for a name as DuckDB compares names: without case, in ASCII only."""
+    return f"translate({text}, '{ascii_uppercase}', '{ascii_lowercase}')"
+
+
+_FOLDED_TARGET = _folded("target")
+
+
+def _put(cursor: duckdb.DuckDBPyConnection, statement: str, values: tuple[object, ...]) -> None:
+    marks = ", ".join("?" * len(values))
+    cursor.execute(f"{statement} VALUES ({marks})", list(values))

@@ -19,10 +19,11 @@ _WROTE = "SELECT 1 FROM _memql.memories WHERE version = ? LIMIT 1"
 _COPY_VERSIONS = "INSERT INTO _memql.versions SELECT * FROM _memql.memories WHERE version = ?"
 _RENUMBER = "UPDATE _memql.memories SET version = ? WHERE version = ?"
 
-# Rows of an explicit transaction carry a negative version until it commits, and no two
-# transactions share one. No row with a negative version is ever committed, so the count may
-# begin anew with the process.
-_provisional = itertools.count(-1, -1)
+# What rows of an explicit transaction carry as their version until it commits: no other one sees
+# them before, and a number of its own would tell of the others.
+PROVISIONAL = -1
+
+_numbers = itertools.count(1)
 
 
 def roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
@@ -71,6 +72,7 @@ class Transaction:
         self._locked = False
         self._dirty = False
         self._version = 0
+        self._number = 0
 
     @property
     def active(self) -> bool:
@@ -81,6 +83,11 @@ class Transaction:
     def explicit(self) -> bool:
         """Whether the open transaction was begun by the user."""
         return self._active and self._explicit
+
+    @property
+    def number(self) -> int:
+        """What tells the open transaction from all others of the process; not for users to see."""
+        return self._number
 
     @property
     def version(self) -> int:
@@ -120,7 +127,7 @@ class Transaction:
                 code="25001",
             )
         if explicit:
-            self._version = next(_provisional)
+            self._version = PROVISIONAL
         elif write:
             self._version = self._store.begin_commit(self._check_cancel)
             self._locked = True
@@ -132,6 +139,7 @@ class Transaction:
             self._end()
             raise
         self._active, self._explicit, self._dirty = True, explicit, write
+        self._number = next(_numbers)
 
     def execute(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object], asked: str

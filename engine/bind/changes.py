@@ -16,7 +16,7 @@ from memql.engine.bind.policy import DELETE, UPDATE
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import MEMORIES, is_anonymous_aggregate
 from memql.engine.bind.sources import MEMORY_NAMES
-from memql.engine.bind.writes import TableChange, bind_write
+from memql.engine.bind.writes import TableChange, actions_of, bind_write
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import Relation
@@ -93,16 +93,9 @@ def _ordinary_target(tree: exp.Expr, binder: QueryBinder) -> OrdinaryTable | Non
         return None
     if table.catalog or (fold(table.name) == MEMORIES and not table.db):
         return None
-    tables = binder.views.tables
-    found = tables.find(table.name, table.db)
-    if found is not None and found.schema != tables.schema:
-        raise ProgrammingError(
-            f"the table {table.db}.{found.name} belongs to {table.db}: only its owner writes it",
-            hint=f"connect as {table.db}",
-            position=position(binder.context.text, table),
-            statement=binder.context.text,
-            code="42501",
-        )
+    found = binder.views.tables.to_change(table, actions_of(tree))
+    if found is not None and binder.context.rights.ends(found.owner, found.name) is not None:
+        binder.values.hold_for_now()
     return found
 
 
@@ -310,9 +303,10 @@ def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
     if isinstance(table, exp.Table) and not table.db and fold(table.name) == MEMORIES:
         return
     name = table.sql(dialect=PlainDuckDB)
+    view = None
     if isinstance(table, exp.Table):
         name = ".".join(part.name for part in table.parts)
-    view = None if isinstance(table, exp.Table) and table.db else binder.views.find(name)
+        view = None if table.catalog else binder.views.find(table.name, table.db)
     if view is not None:
         raise ProgrammingError(
             f"{verb} cannot write the view {view.name}: memories and tables only",
@@ -320,7 +314,7 @@ def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
             statement=binder.context.text,
             code="42809",
         )
-    raise unknown("table", name, [MEMORIES, *binder.views.tables.names()], binder.context, table)
+    raise unknown("table", name, [MEMORIES, *binder.views.tables.known_names()], binder.context, table)
 
 
 def _check_columns(

@@ -13,6 +13,7 @@ from memql.engine.context import StatementContext
 from memql.engine.functions import VALUE_WORDS, classified
 from memql.engine.names import fold, position, unknown
 from memql.engine.plan import VISIBLE_TABLE
+from memql.engine.tables import ordinary_of
 from memql.errors import NotSupportedError, ProgrammingError
 
 # The columns of queries by the id() of their tree.
@@ -147,9 +148,11 @@ def _own_columns(source: exp.Expr, views: Views, seen: Seen | None) -> list[str]
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         name = fold(source.name)
         cte = cte_of(source)
-        if source.db and cte is None:
-            found = None if source.catalog else views.tables.find(source.name, source.db)
-            return list(found.columns) if found is not None else None
+        ordinary = ordinary_of(source)
+        if ordinary is not None:
+            return list(ordinary.columns)
+        if source.catalog and cte is None:
+            return None
         if cte is not None:
             if cte.parent is not None and cte.parent.args.get("recursive"):
                 return None
@@ -157,12 +160,12 @@ def _own_columns(source: exp.Expr, views: Views, seen: Seen | None) -> list[str]
             if columns:
                 return [column.name for column in columns]
             return output_columns(cte.this, views, seen)
-        if name == MEMORIES or source.name == VISIBLE_TABLE:
+        if not source.db and (name == MEMORIES or source.name == VISIBLE_TABLE):
             return list(MEMORY_NAMES)
-        found = views.tables.find(source.name)
+        found = views.tables.find(source.name, source.db)
         if found is not None:
             return list(found.columns)
-        view = views.find(source.name)
+        view = views.find(source.name, source.db)
         if view is None:
             return None
         return output_columns(view.query, views.of(view.owner), seen)

@@ -148,7 +148,7 @@ def _copy_in(
             statement=context.text,
         )
     of_memories = fold(table.name) == MEMORIES and not table.db
-    ordinary = None if of_memories else tables.find(table.name, table.db)
+    ordinary = None if of_memories else tables.to_change(table, ["INSERT"])
     columns = door.columns(reader, [path], options)
     if kind == "json" and ordinary is not None and "columns" not in options:
         wanted = named or list(ordinary.columns)

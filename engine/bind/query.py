@@ -16,6 +16,7 @@ from memql.engine.bind.generate import (
     default_content,
     has_generate,
 )
+from memql.engine.bind.hiding import take_out_views
 from memql.engine.bind.lineage import Tracer
 from memql.engine.bind.options import check_materialize_options
 from memql.engine.bind.order import inherit_order, order_of_source
@@ -137,6 +138,8 @@ class QueryBinder:
         check_names(query)
         trees = [query, *(tree for call in calls for tree in (call.question, call.rows))]
         policy = add_policy(query, trees, self.context, self.values, lineage=traced)
+        for tree in trees:
+            take_out_views(tree)
         return Relation(query, policy, unproven, traced=traced)
 
     # -- parts that run before ------------------------------------------------------------------
@@ -204,9 +207,9 @@ class QueryBinder:
         if len(sources) != 1 or not isinstance(sources[0], exp.Table):
             return None
         table = sources[0]
-        if table.db or fold(table.name) == MEMORIES or fold(table.name) in visible_ctes(table):
+        if not table.db and fold(table.name) in (MEMORIES, *visible_ctes(table)):
             return None
-        return self.views.find(table.name)
+        return None if table.catalog else self.views.find(table.name, table.db)
 
     # -- materialize --------------------------------------------------------------------------
 

@@ -26,13 +26,13 @@ from memql.engine.bind.shape import (
 from memql.engine.catalog import SCHEMA, UNBUILT_TABLES, CatalogTable, as_query
 from memql.engine.context import StatementContext
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
-from memql.engine.names import fold, position, unknown
+from memql.engine.names import fold, position, unknown, unreadable
 from memql.engine.plan import PART_TABLE, VISIBLE_TABLE
 from memql.engine.printing import FILE_TABLE
 from memql.engine.tables import (
     MAIN,
     Tables,
-    is_ordinary,
+    ordinary_of,
     read_ordinary,
     resolve_sequences,
     resolve_types,
@@ -47,6 +47,13 @@ MEMORY_NAMES: tuple[str, ...] = tuple(name for name, _ in MEMORY_COLUMNS)
 MAX_EXPANDED_NODES = 10_000
 MAX_NESTED_LIMITS = 6
 MAX_LATERALS = 30
+
+# In the meta of a table: the ordinary table that a change writes, for which there is a right.
+TARGET = "target"
+# In the meta of a table: who asks reads it only through a view of another's.
+HIDDEN = "hidden"
+# In the meta of a subquery: the view of another's that it is, with such tables in it.
+HIDING = "hiding"
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,11 @@ class ViewDefinition:
         """What statements call it."""
         return kind_of_view(self.form)
 
+    @property
+    def shown(self) -> str:
+        """Its name with its owner's, as others write it."""
+        return f"{self.owner}.{self.name}"
+
 
 def kind_of_view(form: str | None) -> str:
     """Return what statements call a view of a form."""
@@ -86,8 +98,8 @@ class Views(Protocol):
     def of(self, owner: str) -> Views:
         """Return them as an owner names them, in the text of the owner's views."""
 
-    def find(self, name: str) -> ViewDefinition | None:
-        """Return the view of that name, or None."""
+    def find(self, name: str, owner: str = "") -> ViewDefinition | None:
+        """Return the view of that name and owner, None if there is none that may be read."""
 
     def names(self) -> Sequence[str]:
         """Return the names of all views that the user may name."""
@@ -126,9 +138,10 @@ class Sources:
         _order_limits(query, self.context.owner)
         tables = list(query.find_all(exp.Table))
         schemas = (MAIN, fold(self.context.owner), *(fold(table.db) for table in tables))
+        read = [table for table in tables if cte_of(table) is None]
         for table in tables:
             self._resolve_table(table)
-        names = {fold(table.alias) for table in tables if is_ordinary(table)}
+        names = {fold(table.alias_or_name) for table in read if table.db}
         for column in query.find_all(exp.Column) if names else ():
             # main.t.a: the table has an alias now, by which alone DuckDB knows it.
             if column.db and fold(column.db) in schemas and fold(column.table) in names:
@@ -165,15 +178,27 @@ class Sources:
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
             return
+        if TARGET in table.meta:
+            read_ordinary(table, table.meta[TARGET])
+            return
         ordinary = None if table.catalog else self.views.tables.find(name, table.db)
         if ordinary is not None:
+            self._note_right(ordinary.owner, ordinary.name)
             read_ordinary(table, ordinary)
+            if not self.views.tables.reads_itself(ordinary.owner, ordinary.name):
+                table.meta[HIDDEN] = True
             return
-        view = None if table.db else self.views.find(name)
+        view = None if table.catalog else self.views.find(name, table.db)
         if view is None:
             qualified = ".".join(part.name for part in table.parts)
             raise unknown("table", qualified, self._known(table), self.context, table)
+        self._note_right(view.owner, view.name)
         self._expand(table, view)
+
+    def _note_right(self, owner: str, name: str) -> None:
+        """Let a plan that a right will not outlive be made anew each time."""
+        if self.context.rights.ends(owner, name) is not None:
+            self.values.hold_for_now()
 
     def _read_catalog(self, table: exp.Table) -> None:
         """Replace a table of the schema memql by its rows as they are now."""
@@ -195,10 +220,13 @@ class Sources:
         _put_query(table, as_query(found))
 
     def _expand(self, table: exp.Table, view: ViewDefinition) -> None:
-        if view.name in self._expanding:
-            chain = " -> ".join([*self._expanding, view.name])
+        rights = self.context.rights
+        others = rights.name is not None and view.owner not in rights.owners
+        shown = view.shown if others else view.name
+        if shown in self._expanding:
+            chain = " -> ".join([*self._expanding, shown])
             raise ProgrammingError(
-                f"the view {view.name} reads itself: {chain}",
+                f"the view {shown} reads itself: {chain}",
                 position=position(self.context.text, table),
                 statement=self.context.text,
                 code="42P17",
@@ -215,19 +243,37 @@ class Sources:
             if view.model is not None and limit.args.get("model") is None:
                 limit.set("model", view.model)
         name_subqueries(query)
-        self._expanding.append(view.name)
+        self._expanding.append(shown)
         names, self.views = self.views, self.views.of(view.owner)
-        self.resolve(query)
-        self.views = names
-        self._expanding.pop()
-        _put_query(table, query)
+        try:
+            self.resolve(query)
+        except (NotSupportedError, ProgrammingError) as error:
+            if not others or error.code == "54001":
+                raise
+            # What is wrong tells of names, and of rights, that are none of the reader's.
+            place = position(self.context.text, table)
+            raise unreadable(shown, place, self.context.text) from None
+        finally:
+            self.views = names
+            self._expanding.pop()
+        subquery = _put_query(table, query)
+        if others and any(HIDDEN in one.meta for one in query.find_all(exp.Table)):
+            if query.find(syntax.TokenLimit, syntax.Generate) is not None:
+                raise NotSupportedError(
+                    f"the view {shown} is not possible for others: it has a generate or a limit "
+                    "in tokens, and reads tables that they may not read",
+                    hint="with the right to SELECT these tables it is possible",
+                    position=position(self.context.text, table),
+                    statement=self.context.text,
+                )
+            subquery.meta[HIDING] = shown
 
     def _known(self, table: exp.Table) -> list[str]:
-        own = [*self.views.names(), *self.views.tables.names()]
-        return [MEMORIES, *own, *sorted(visible_ctes(table))]
+        named = [*self.views.names(), *self.views.tables.known_names()]
+        return [MEMORIES, *named, *sorted(visible_ctes(table))]
 
 
-def _put_query(table: exp.Table, query: exp.Query) -> None:
+def _put_query(table: exp.Table, query: exp.Query) -> exp.Subquery:
     """Replace, in place, a table by a query of its name."""
     alias = table.args.get("alias") or exp.TableAlias(
         this=exp.to_identifier(table.name, quoted=True)
@@ -237,6 +283,7 @@ def _put_query(table: exp.Table, query: exp.Query) -> None:
         if table.args.get(key):
             subquery.set(key, table.args[key])
     table.replace(subquery)
+    return subquery
 
 
 def _check_limits(query: exp.Query, context: StatementContext) -> None:
@@ -319,7 +366,7 @@ def check_names(query: exp.Query) -> None:
         name = table.name
         if not isinstance(table.this, exp.Identifier) or name == VISIBLE_TABLE:
             continue
-        if is_ordinary(table):
+        if ordinary_of(table) is not None:
             continue
         if not (
             (name.startswith((PART_TABLE, FILE_TABLE)) and not table.db)

@@ -10,6 +10,8 @@ from sqlglot import exp
 
 from memql.engine.bind.parameters import NOW_PARAMETER, Values
 from memql.engine.bind.policy import SELECT, in_words, kept, visible
+from memql.engine.bind.predicates import leakproof
+from memql.engine.bind.shape import select_sources
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.context import StatementContext
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
@@ -42,6 +44,8 @@ def add_policy(
     if not tables:
         return None
     rights = context.rights
+    for table in tables:
+        _mark_leakproof(table, values)
     columns = _needed(trees, tables)
     for table in tables:
         command = table.meta.get("command", SELECT)
@@ -54,6 +58,46 @@ def add_policy(
     if any(table.name == VISIBLE_TABLE for table in tables):
         _add_everything(query, values, rights, lineage)
     return in_words(rights)
+
+
+# In the meta of a term of a WHERE: the alias of the memories that it is about.
+LEAKPROOF = "leakproof"
+
+
+def _mark_leakproof(table: exp.Table, values: Values) -> None:
+    """Mark the terms, in place, that may be asked of memories that the user may not see."""
+    select = table.find_ancestor(exp.Select)
+    alias = table.args.get("alias")
+    if select is None or (alias is not None and alias.columns):
+        return
+    sources = select_sources(select)
+    if all(source is not table for source in sources):
+        return
+    alone = len(sources) == 1
+    name = fold(table.alias_or_name)
+
+    def owns(column: exp.Column) -> bool:
+        return fold(column.table) == name if column.table else alone
+
+    for term in and_terms(select):
+        if leakproof(term, owns, values):
+            term.meta[LEAKPROOF] = table.alias_or_name
+
+
+def and_terms(query: exp.Expr) -> list[exp.Expr]:
+    """Return the terms of a query's WHERE that must all hold."""
+    where = query.args.get("where")
+    found: list[exp.Expr] = []
+    waiting = [] if where is None else [where.this]
+    while waiting:
+        term = waiting.pop()
+        if isinstance(term, exp.And):
+            waiting += [term.right, term.left]
+        elif isinstance(term, exp.Paren) and isinstance(term.this, exp.And):
+            waiting.append(term.this)
+        else:
+            found.append(term)
+    return found
 
 
 def _needed(trees: Iterable[exp.Expr], tables: Sequence[exp.Table]) -> tuple[str, ...]:

@@ -34,12 +34,14 @@ class TableChange:
     Args:
         printed: what DuckDB runs.
         returning: whether it gives rows; else it gives the number of rows changed.
+        hides: the table, with its owner's name, if who asks may not read it; else None.
         policy: what of memories it may see, in words; None if it reaches none.
         rows: a query that runs first; the statement reads its rows as ``_memql_new``.
     """
 
     printed: Printed
     returning: bool
+    hides: str | None
     policy: str | None
     rows: Plan | None = None
 
@@ -61,6 +63,30 @@ def bind_write(
     if isinstance(tree, exp.Insert):
         return _Writer(binder, found, tree.copy()).insert()
     return _Writer(binder, found, tree.copy()).change()
+
+
+def actions_of(tree: exp.Expr) -> list[str]:
+    """Return what a change does to its table: some of TABLE_PRIVILEGES, SELECT not among them."""
+    if isinstance(tree, exp.Insert):
+        conflict = tree.args.get("conflict")
+        updates = conflict is not None and bool(conflict.expressions)
+        updates = updates or str(tree.args.get("alternative") or "").upper() == "REPLACE"
+        return ["INSERT", "UPDATE"] if updates else ["INSERT"]
+    if not isinstance(tree, exp.Merge):
+        return ["UPDATE"] if isinstance(tree, exp.Update) else ["DELETE"]
+    actions: set[str] = set()
+    for when in tree.args["whens"].expressions:
+        action = when.args.get("then")
+        if isinstance(action, exp.Insert | exp.Update):
+            actions.add(action.key.upper())
+        elif isinstance(action, exp.Var) and action.name.upper() == "DELETE":
+            actions.add("DELETE")
+        elif not isinstance(action, exp.Var) or action.name.upper() not in _MERGE_NOTHING:
+            actions.update(("INSERT", "UPDATE", "DELETE"))
+    return sorted(actions)
+
+
+_MERGE_NOTHING = ("DO NOTHING", "NOTHING", "ERROR")
 
 
 # The clauses of each statement; what else sqlglot read would be left out or is another dialect's.

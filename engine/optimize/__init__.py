@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from memql.engine.bind.changes import ChangePlan
+from memql.engine.bind.writes import TableChange
 from memql.engine.optimize.having_before_generate import having_before_generate
+from memql.engine.optimize.leakproof_below_policy import leakproof_below_policy
 from memql.engine.optimize.limit_before_generate import limit_before_generate
 from memql.engine.optimize.merge_equal_generates import merge_equal_generates
-from memql.engine.plan import Finish, Generated, Part, Plan, relation_of, with_relation
+from memql.engine.optimize.no_barrier import no_barrier
+from memql.engine.plan import Finish, Generated, Part, Plan, Select, relation_of, with_relation
 
 Rule = Callable[[Plan], Plan]
 
@@ -16,6 +20,8 @@ RULES: tuple[Rule, ...] = (
     merge_equal_generates,
     having_before_generate,
     limit_before_generate,
+    no_barrier,
+    leakproof_below_policy,
 )
 
 
@@ -52,3 +58,11 @@ def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES) -> Optimized:
             fired.append(rule.__name__)
             plan = rewritten
     return Optimized(plan, tuple(fired))
+
+
+def optimize_change(plan: ChangePlan, rules: tuple[Rule, ...] = RULES) -> ChangePlan:
+    """Return the plan of a change after each rule has seen the query for what to write."""
+    if isinstance(plan, TableChange):
+        return plan
+    optimized = optimize(Select(plan.relation), rules)
+    return replace(plan, relation=relation_of(optimized.plan))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memql.engine.catalog import CatalogTable
+from memql.engine.govern.listing import governance_tables
 from memql.engine.models import MODEL_COLUMNS, Models, summary
 from memql.engine.run.settings import SETTINGS
 from memql.engine.run.views import VIEW_COLUMNS, ViewRunner
@@ -11,10 +12,14 @@ from memql.engine.views import TABLE_COLUMNS
 
 # What SHOW calls them, and their names in the schema memql.
 SHOWN = {
+    "GRANTS": "grants",
     "MATERIALIZED VIEWS": "views",
     "MODELS": "models",
+    "POLICIES": "policies",
+    "ROLES": "roles",
     "SETTINGS": "settings",
     "TABLES": "tables",
+    "USERS": "users",
 }
 
 
@@ -27,8 +32,10 @@ def catalog_tables(
         views: of the statement.
         defaults: the settings that a connection begins with.
     """
-    settings = views.executor.context.settings
+    context = views.executor.context
+    settings = context.settings
     return {
+        **governance_tables(context.rights, views.executor.cursor),
         "models": CatalogTable(MODEL_COLUMNS, lambda: summary(models.entries())),
         "settings": CatalogTable(
             SETTING_COLUMNS, lambda: setting_rows(settings, defaults, SETTINGS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sqlglot import exp
@@ -11,7 +10,10 @@ from memql.engine import syntax
 from memql.engine.bind.definitions import DEFINITIONS, bind_definition
 from memql.engine.bind.options import option_values
 from memql.engine.bind.query import QueryBinder
+from memql.engine.catalogchanges import CatalogChanges
+from memql.engine.govern.statements import GOVERNING, Governor
 from memql.engine.result import Result
+from memql.engine.rights import Identity
 from memql.engine.run.executor import Executor
 from memql.engine.run.tables import run_definition
 from memql.engine.run.views import ViewRunner
@@ -26,15 +28,15 @@ class Definer:
         executor: on the cursor of the session's transaction.
         binder: binds the queries in it.
         views: runs what concerns views.
-        locked: runs a change of the catalog in its transaction, under the commit lock.
-        alone: runs one in its transaction, without it.
+        identity: who the connection is.
+        changes: through which the catalog is changed.
     """
 
     executor: Executor
     binder: QueryBinder
     views: ViewRunner
-    locked: Callable[[Callable[[], object]], None]
-    alone: Callable[[Callable[[], object]], None]
+    identity: Identity
+    changes: CatalogChanges
 
     def run(self, tree: exp.Expr) -> Result:
         """Run a definition.
@@ -58,9 +60,11 @@ class Definer:
         elif isinstance(tree, syntax.DropMaterializedView):
             self.views.drop(tree)
         elif isinstance(tree, syntax.CreateModel):
-            self.locked(lambda: models.create(tree, values, context))
+            self.changes.locked(lambda: models.create(tree, values, context))
         elif isinstance(tree, syntax.DropModel):
-            self.locked(lambda: models.drop(tree, context))
+            self.changes.locked(lambda: models.drop(tree, context))
+        elif isinstance(tree, GOVERNING):
+            Governor(self.executor, self.binder, self.views, self.identity, self.changes).run(tree)
         elif isinstance(tree, DEFINITIONS):
             return self._define(tree)
         else:
@@ -83,6 +87,7 @@ class Definer:
             counts.append(run_definition(bind_definition(tree, self.binder), executor))
 
         # A query takes its time: others must be able to commit meanwhile.
-        run = self.alone if tree.find(exp.Query) is not None else self.locked
+        changes = self.changes
+        run = changes.alone if tree.find(exp.Query) is not None else changes.locked
         run(define)
         return Result(rowcount=counts[0])

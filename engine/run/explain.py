@@ -167,7 +167,7 @@ def shown_sql(query: exp.Query) -> str:
     """The SQL that DuckDB runs, without the policy's own text, which is the same in every query."""
     query = query.copy()
     for cte in list(query.find_all(exp.CTE)):
-        if cte.alias == VISIBLE_TABLE:
+        if cte.alias.startswith(VISIBLE_TABLE):
             clause = cte.parent
             cte.pop()
             if clause is not None and not clause.expressions:

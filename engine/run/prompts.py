@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memql.engine.context import StatementContext
@@ -93,7 +93,10 @@ class Preparer:
                 rows, self.spec, limit_tokens, self.context.check_cancel, write=self.write
             )
             rows = rows[:fitting]
-        prompt = self.segments.prompt(rows, self.spec, self.context.owner, write=self.write)
+        prompt = replace(
+            self.segments.prompt(rows, self.spec, self.context.owner, write=self.write),
+            shares_head=self.context.user is None,
+        )
         tail: list[int] = []
         if question is not None:
             tail = self.segments.tokens(self.spec).tail(question)

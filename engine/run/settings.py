@@ -56,7 +56,8 @@ def changed_settings(
         # By name only: a folder or hub id is for CREATE MODEL and connect().
         models.spec(changed.model, context)
     most = getattr(defaults, setting.name)
-    if context.user is not None and setting.ceiling and getattr(changed, setting.name) > most:
+    above = setting.ceiling and getattr(changed, setting.name) > most
+    if above and not context.rights.administrator:
         raise ProgrammingError(
             f"the user {context.user} may not raise memql.{setting.name} above {most:,}",
             position=position(context.text, node),

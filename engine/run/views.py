@@ -83,7 +83,7 @@ class ViewRunner:
             created_at=context.now,
             refreshed_at=None,
         )
-        old = self.views.entry(entry.name)
+        old = self.views.own(entry.name)
         added = False
 
         def add() -> None:
@@ -103,7 +103,7 @@ class ViewRunner:
         try:
             self.refresh(entry)
         except BaseException:
-            self.locked(lambda: self._restore(entry, old, tree.this))
+            self.locked(lambda: self._undo(entry, old, tree.this))
             raise
 
     def create_plain(self, tree: exp.Create) -> None:
@@ -173,8 +173,8 @@ class ViewRunner:
 
         def drop() -> None:
             for node in tree.args.get("tables") or [tree.this]:
-                entry = self.views.entry(node.name)
-                if entry is None or entry.owner != context.owner or node.args.get("db"):
+                entry = self.views.own(node.name)
+                if entry is None or node.args.get("db"):
                     if tree.args.get("exists"):
                         continue
                     name = node.sql(dialect=PlainDuckDB)
@@ -206,7 +206,7 @@ class ViewRunner:
             ProgrammingError: an unknown view, option or mode.
             NotSupportedError: a mode that is not there yet.
         """
-        if tree.args.get("exists") and self.views.entry(tree.this.name) is None:
+        if tree.args.get("exists") and self.views.own(tree.this.name) is None:
             return
         entry = self.views.required(tree.this)
         check_option_names(
@@ -217,12 +217,16 @@ class ViewRunner:
 
     def drop(self, tree: syntax.DropMaterializedView) -> None:
         """Remove a view."""
-        if tree.args.get("exists") and self.views.entry(tree.this.name) is None:
+        if tree.args.get("exists") and self.views.own(tree.this.name) is None:
             return
         self.locked(lambda: self.views.remove(self.views.required(tree.this)))
 
     def summary(self) -> list[dict[str, Any]]:
-        """Return a row for each view; freshness is tokens compiled / tokens of the current rows."""
+        """Return a row for each view; freshness is tokens compiled / tokens of the current rows.
+
+        What is counted is known of the user's own only, and what is stored only where all rows are.
+        """
+        rights = self.executor.context.rights
         rows = []
         for entry in self.views.entries():
             row: dict[str, Any] = dict.fromkeys(VIEW_COLUMNS)
@@ -233,9 +237,12 @@ class ViewRunner:
                 model=entry.model,
                 refresh=entry.refresh,
                 created_at=entry.created_at,
-                refreshed_at=entry.refreshed_at,
                 query=entry.text,
             )
+            if rights.name is not None and entry.owner not in rights.owners:
+                rows.append(row)
+                continue
+            row["refreshed_at"] = entry.refreshed_at
             try:
                 if entry.form is not None:
                     row.update(self._counts(entry))
@@ -251,6 +258,8 @@ class ViewRunner:
         executor.prepare(self._asked(entry))
         for one in executor.trace.prompts:
             prompt, choice = one.prepared.prompt, one.prepared.choice
+            if one.prepared.shared:
+                return {"rows": len(prompt.segments)}
             fresh = choice.reused_tokens / prompt.tokens if choice.form == "ACTIVATION" else None
             return {
                 "rows": len(prompt.segments),
@@ -278,10 +287,11 @@ class ViewRunner:
         views = self.views if owner is None else self.views.of(owner)
         return QueryBinder(self.executor.context, views, self.executor.values)
 
-    def _restore(self, entry: ViewEntry, old: ViewEntry | None, node: exp.Expr) -> None:
-        self.views.remove(entry)
-        if old is not None and old.owner == entry.owner:
-            self.views.add(old, replace=False, exists=False, node=node)
+    def _undo(self, entry: ViewEntry, old: ViewEntry | None, node: exp.Expr) -> None:
+        if old is None:
+            self.views.remove(entry)
+        else:
+            self.views.add(old, replace=True, exists=False, node=node)
 
 
 def _check_no_parameters(query: exp.Expr, context: StatementContext) -> None:

@@ -102,7 +102,7 @@ def _option_words() -> list[str]:
 def _parse_option_value(reader: Reader, option: str) -> exp.Expr:
     if option == "VALID UNTIL":
         return reader.value("a time after VALID UNTIL")
-    if option == "PASSWORD" and reader.take("NULL"):
+    if reader.take("NULL"):
         return exp.Null()
     return reader.text(f"the {option.lower()}")
 

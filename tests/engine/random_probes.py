@@ -106,6 +106,13 @@ def random_probe(seed: int) -> Probe:
     return form(draw)
 
 
+def random_model_probe(seed: int) -> Probe:
+    """Return a statement of a seed that asks a model, or explains one that does."""
+    draw = Queries(random.Random(seed))
+    how = draw.pick(("", "", "EXPLAIN ", "EXPLAIN ANALYZE (FORMAT json) "))
+    return (f"{how}{_model(draw)}",)
+
+
 # -- parts -----------------------------------------------------------------------------------------
 
 
@@ -135,9 +142,7 @@ def _order(draw: Queries) -> str:
 
 
 def _sample(draw: Queries) -> str:
-    some = ("5 ROWS) REPEATABLE (42", "20%) REPEATABLE (7", "reservoir(9 ROWS)) REPEATABLE (1")
     kinds = ("bernoulli(30%)", "system(50%)", "reservoir(10%)", "3 ROWS", "reservoir(7 ROWS)")
-    del some
     return f" USING SAMPLE {draw.pick(kinds)} REPEATABLE ({draw.random.randint(1, 9)})"
 
 
@@ -201,7 +206,9 @@ def _joined(draw: Queries) -> str:
 
 def _sets(draw: Queries) -> str:
     word = draw.pick(("UNION", "UNION ALL", "EXCEPT", "INTERSECT", "EXCEPT ALL", "INTERSECT ALL"))
-    arm = draw.pick(("SELECT name FROM people", "SELECT content FROM tea", "SELECT kind FROM memories"))
+    arm = draw.pick(
+        ("SELECT name FROM people", "SELECT content FROM tea", "SELECT kind FROM memories")
+    )
     return f"SELECT content FROM memories{_where(draw)} {word} {arm}{_limit(draw)}"
 
 
@@ -256,7 +263,9 @@ def _model(draw: Queries) -> str:
 
 
 def _change(draw: Queries) -> str:
-    returning = draw.pick(("", " RETURNING *", " RETURNING id, content", " RETURNING version, kind"))
+    returning = draw.pick(
+        ("", " RETURNING *", " RETURNING id, content", " RETURNING version, kind")
+    )
     where = f" WHERE {_condition(draw)}"
     update = draw.pick(
         (

@@ -316,9 +316,9 @@ def test_a_key_without_the_user_would_be_noticed(
 ) -> None:
     get: Callable[[PlanCache, PlanKey], KnownPlan | None] = PlanCache.get
     put = PlanCache.put
-    monkeypatch.setattr(PlanCache, "get", lambda cache, key: get(cache, replace(key, user=None)))
+    monkeypatch.setattr(PlanCache, "get", lambda cache, key: get(cache, replace(key, rights=())))
     monkeypatch.setattr(
-        PlanCache, "put", lambda cache, key, plan: put(cache, replace(key, user=None), plan)
+        PlanCache, "put", lambda cache, key, plan: put(cache, replace(key, rights=()), plan)
     )
     assert con.execute(COUNT).fetchone() == (4,)
     with memql.connect(tmp_path / "store.memql", user="ann") as own:

@@ -15,7 +15,7 @@ import pytest
 from memql.errors import IntegrityError, InternalError, OperationalError, ProgrammingError
 from memql.storage import memories, transaction
 from memql.storage.store import Store
-from memql.storage.transaction import Transaction
+from memql.storage.transaction import PROVISIONAL, Transaction
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -136,11 +136,12 @@ def test_an_explicit_transaction_is_seen_at_its_commit(store: Store) -> None:
     assert two.rows("versions") == [("old", 1), ("between", 2), ("changed again", 3), ("new", 3)]
 
 
-def test_open_transactions_have_versions_of_their_own(store: Store) -> None:
+def test_the_version_of_an_open_transaction_tells_of_no_other(store: Store) -> None:
     one, two = _Session(store), _Session(store)
     one.transaction.begin(explicit=True, write=True)
     two.transaction.begin(explicit=True, write=True)
-    assert one.transaction.version != two.transaction.version
+    assert one.transaction.version == two.transaction.version == PROVISIONAL
+    assert one.transaction.number != two.transaction.number
     one.insert("one")
     two.insert("two")
     assert two.transaction.commit("b") == 1

@@ -1,0 +1,106 @@
+"""Changes of the catalog that a session makes: definitions, and who may do what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from memql.errors import ProgrammingError
+from memql.storage.transaction import Transaction, roll_back
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from memql.storage.store import Store
+
+
+class CatalogChanges:
+    """Changes the catalog in the session's open transaction, or in one for each change.
+
+    Args:
+        store: the store.
+        cursor: the session's own.
+        transaction: the session's, on that cursor.
+        check_cancel: raises what ends the wait for another's commit.
+
+    Attributes:
+        count: goes up with each change inside the open transaction, before and behind it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        cursor: duckdb.DuckDBPyConnection,
+        transaction: Transaction,
+        check_cancel: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._cursor = cursor
+        self._transaction = transaction
+        self._check_cancel = check_cancel
+        self.count = 0
+
+    def locked(self, run: Callable[[], object]) -> None:
+        """Change the catalog: in the open transaction, or alone under the commit lock."""
+        if not self._transaction.active:
+            self._store.take_commit_lock(self._check_cancel)
+        try:
+            self.alone(run)
+        finally:
+            if not self._transaction.active:
+                self._store.commit_lock.release()
+
+    def alone(self, run: Callable[[], object]) -> None:
+        """Change the catalog: in the open transaction, or in one of its own."""
+        if self._transaction.active:
+            self.count += 1
+            try:
+                run()
+            finally:
+                self.count += 1
+            return
+        try:
+            self._cursor.begin()
+            run()
+            self._cursor.commit()
+        except BaseException:
+            roll_back(self._cursor)
+            raise
+        self._store.catalog_changed()
+
+    def refuse_inside(self, what: str) -> None:
+        """Refuse a change of who may do what inside a transaction: it holds for all at once.
+
+        Args:
+            what: the statement.
+
+        Raises:
+            ProgrammingError: a transaction is open.
+        """
+        if self._transaction.active:
+            raise ProgrammingError(
+                f"{what} is not possible inside a transaction: it holds for everybody at once",
+                hint="COMMIT or ROLLBACK first",
+                code="25001",
+            )
+
+    def governed(self, run: Callable[[], object]) -> None:
+        """Change who may do what: under the commit lock, in a transaction of its own."""
+        self._store.take_commit_lock(self._check_cancel)
+        try:
+            try:
+                self._cursor.begin()
+                run()
+            except BaseException:
+                roll_back(self._cursor)
+                raise
+            try:
+                self._cursor.commit()
+            except BaseException:
+                roll_back(self._cursor)
+                raise
+            finally:
+                # An error can follow a commit that was durable all the same (a full disk).
+                self._store.rights_changed()
+        finally:
+            self._store.commit_lock.release()

@@ -1,0 +1,1 @@
+"""Runs the statements of governance: users, roles, grants, policies."""
