@@ -66,7 +66,7 @@ class CatalogChanges:
         except BaseException:
             roll_back(self._cursor)
             raise
-        self._store.catalog_changed()
+        self._store.rights_changed()  # what is dropped takes its grants along
 
     def refuse_inside(self, what: str) -> None:
         """Refuse a change of who may do what inside a transaction: it holds for all at once.

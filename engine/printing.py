@@ -10,10 +10,12 @@ from sqlglot.errors import SqlglotError
 
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.wall import check_printed
-from memql.errors import ProgrammingError
+from memql.errors import InternalError, ProgrammingError
 
 # The rows of a file; only the binder gives such names.
 FILE_TABLE = "_memql_file"
+# In the meta of a table: who asks reads it only through a view of another's.
+HIDDEN = "hidden"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ class VisibleView(Visible):
 
     view: str
 
+    @cached_property
+    def printed(self) -> Printed:
+        """The query as DuckDB reads it; it alone may read what is hidden behind the view."""
+        return _printed(self.query)
+
 
 def take_out(table: exp.Table, visible: Visible) -> None:
     """Let a table of a tree, in place, read rows that are taken out before."""
@@ -80,6 +87,13 @@ def print_query(query: exp.Expr) -> Printed:
         ProgrammingError: a function has arguments that do not fit.
         InternalError: what was printed reads more than the tree does.
     """
+    for table in query.find_all(exp.Table):
+        if HIDDEN in table.meta:
+            raise InternalError(f"{table.sql(dialect=PlainDuckDB)} would be read past a view")
+    return _printed(query)
+
+
+def _printed(query: exp.Expr) -> Printed:
     names = {node.name for node in query.find_all(exp.Placeholder)}
     sql = print_sql(query)
     check_printed(sql, query)

@@ -100,7 +100,8 @@ class Segments:
         for i, key in enumerate(keys):
             ids.append(fresh[i] if i in fresh else known[key])  # type: ignore[index]
         if write:
-            self._remember(spec, fresh, keys)
+            kept = {i for i in fresh if all(member.kept for member in rows[i].members)}
+            self._remember(spec, {i: fresh[i] for i in kept}, keys)
         if len(known) > MAX_REMEMBERED:
             known.clear()
         known.update({key: tuple(fresh[i]) for i in fresh if (key := keys[i]) is not None})

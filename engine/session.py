@@ -359,7 +359,7 @@ class Session:
         if self._transaction.active:
             self._transaction.commit(self._context("").owner)
             if self._changes.count:
-                self._store.catalog_changed()
+                self._store.rights_changed()  # what is dropped takes its grants along
 
     def rollback(self) -> None:
         """Undo the open transaction; without one nothing happens."""
@@ -433,7 +433,8 @@ class Session:
         version = self._catalog_key()
         if self._looked_up[0] != version:
             self._looked_up = (version, {})
-        tables = Tables(self._cursor, context, self._looked_up[1])
+        snapshot = self._transaction.active
+        tables = Tables(self._cursor, context, self._looked_up[1], in_transaction=snapshot)
         return ViewCatalog(self._cursor, context, self._parse, tables)
 
     def _catalog_key(self) -> tuple[int, int]:

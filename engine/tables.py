@@ -203,6 +203,10 @@ class Tables:
         now = self.context.now
         return all(rights.has_table(owner, name, "SELECT", now) for rights in self._rights())
 
+    def hides(self, found: OrdinaryTable) -> str | None:
+        """Return the name of a table that may be changed and not read; None if it may be read."""
+        return None if self.reads_itself(found.owner, found.name) else found.shown
+
     def named(self, owner: str) -> str:
         """Return whose tables are meant by what stands before a dot, if anything does."""
         return self.owner if not owner or fold(owner) == MAIN else owner

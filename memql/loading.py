@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from memql.connection import Connection
-from memql.errors import DataError, Error, IntegrityError, ProgrammingError
+from memql.errors import DataError, Error, IntegrityError
 
 # Large enough that the cost of a statement vanishes, small enough to hold in memory.
 _BATCH_ROWS = 5000
@@ -71,13 +71,6 @@ def _insert_all(
         memory = read_line(line, number)
         if memory is None:
             continue
-        if connection.user is not None and memory.get("owner", connection.user) != connection.user:
-            raise ProgrammingError(
-                f"line {number:,}: the user {connection.user} may not write memories of "
-                f"{memory['owner']}",
-                hint="leave the owner out: it is the user; or load as the administrator",
-                code="42501",
-            )
         batch.append(memory)
         numbers.append(number)
         if len(batch) == _BATCH_ROWS:
@@ -115,6 +108,10 @@ def _place(error: Error, batch: list[dict[str, Any]], numbers: list[int]) -> str
     if isinstance(error, IntegrityError):
         for memory, number in zip(reversed(batch), reversed(numbers), strict=True):
             if "id" in memory and memory["id"] in error.message:
+                return f"line {number:,}"
+    if error.code == "42501":
+        for memory, number in zip(batch, numbers, strict=True):
+            if "owner" in memory and memory["owner"] in error.message:
                 return f"line {number:,}"
     if numbers[0] == numbers[-1]:
         return f"line {numbers[0]:,}"

@@ -8,8 +8,10 @@ import io
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from getpass import getpass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from memql.cli.opening import connect_as
 from memql.cli.output import is_plan, make_console, taken, write_rows
 from memql.cli.progress import Bar
 from memql.cli.quiet import quiet_libraries
@@ -169,7 +171,7 @@ class Notebook:
         except ValueError as error:
             raise InterfaceError(f"%memql connect: {error}", hint=_USAGE, code="22023") from None
         self.close()
-        self._connection = connect(given.store, user=given.user, model=given.model)
+        self._connection = connect_as(given.store, given.user, given.model, getpass)
 
     def _execute(self, text: str) -> Table | None:
         if self._connection is None:

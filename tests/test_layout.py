@@ -24,7 +24,8 @@ MAX_LINES = 500
 
 # `import memql` loads none of these: a program that only may need a store starts at once.
 LATE_PACKAGES = (
-    "torch transformers tokenizers lance pyarrow duckdb sqlglot numpy pandas rich IPython".split()
+    "torch transformers tokenizers lance pyarrow duckdb sqlglot numpy pandas rich IPython "
+    "argon2".split()
 )
 
 
@@ -197,7 +198,7 @@ for _ in range(2):
 """
     )
     assert "duckdb" in loaded
-    assert not loaded & {"torch", "transformers", "lance"}
+    assert not loaded & {"torch", "transformers", "lance", "argon2"}
 
 
 def test_explain_counts_tokens_without_a_model() -> None:

@@ -314,7 +314,8 @@ def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
             statement=binder.context.text,
             code="42809",
         )
-    raise unknown("table", name, [MEMORIES, *binder.views.tables.known_names()], binder.context, table)
+    known = [MEMORIES, *binder.views.tables.known_names()]
+    raise unknown("table", name, known, binder.context, table)
 
 
 def _check_columns(

@@ -8,7 +8,7 @@ from sqlglot import exp
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from memql.engine.bind.shape import MEMORIES, alias_of, cte_of, select_sources
-from memql.engine.bind.sources import MAX_EXPANDED_NODES, MEMORY_NAMES, Views
+from memql.engine.bind.sources import MAX_EXPANDED_NODES, MEMORY_NAMES, TARGET, Views
 from memql.engine.context import StatementContext
 from memql.engine.functions import VALUE_WORDS, classified
 from memql.engine.names import fold, position, unknown
@@ -148,7 +148,7 @@ def _own_columns(source: exp.Expr, views: Views, seen: Seen | None) -> list[str]
     if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier):
         name = fold(source.name)
         cte = cte_of(source)
-        ordinary = ordinary_of(source)
+        ordinary = ordinary_of(source) or source.meta.get(TARGET)
         if ordinary is not None:
             return list(ordinary.columns)
         if source.catalog and cte is None:

@@ -34,12 +34,18 @@ class Definition:
         schema: the schema that must be there before.
         rows: a query that runs first; the statement reads its rows as ``_memql_new``.
         makes_enum: whether these rows are the values of an ENUM, whose size has a limit.
+        drops: the tables that are no more, or new: what was granted on the names is not on these.
+        renames: the tables that have another name then, with both names.
+        hides: a table that may be changed and not read, with its owner's name, or None.
     """
 
     statements: tuple[Printed, ...]
     schema: str
     rows: Plan | None = None
     makes_enum: bool = False
+    drops: tuple[str, ...] = ()
+    renames: tuple[tuple[str, str], ...] = ()
+    hides: str | None = None
 
 
 DEFINITIONS = (exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
@@ -97,6 +103,8 @@ class _Definer(TableParts):
                 statement=self.text,
                 code="42P07",
             )
+        made = existing is None or tree.args.get("replace")
+        drops = (name,) if made else ()
         head = self._head("TABLE", tree, name)
         columns = schema.expressions if schema is not None else []
         if tree.expression is None:
@@ -104,13 +112,13 @@ class _Definer(TableParts):
                 raise self.refused(tree, "CREATE TABLE without columns", code="42601")
             making = replace(self, making=name)  # a foreign key may lead to the table itself
             parts = ", ".join(making.part(column) for column in columns)
-            return self._one(f"{head} ({parts})")
+            return replace(self._one(f"{head} ({parts})"), drops=drops)
         names = [self.column_name(column) for column in columns]
         shown = f" ({', '.join(map(quote, names))})" if names else ""
         source, rows = self._source(tree.expression)
         end = " WITH NO DATA" if no_data else ""
         whole = replace(source, sql=f"{head}{shown} AS {source.sql}{end}")
-        return Definition((whole,), self.schema, rows)
+        return Definition((whole,), self.schema, rows, drops=drops)
 
     def _source(self, query: exp.Expr) -> tuple[Printed, Plan | None]:
         """Return (a query, the plan of its rows if they are made before)."""
@@ -196,12 +204,15 @@ class _Definer(TableParts):
     def _drop(self, tree: exp.Drop) -> Definition:
         kind = str(tree.args["kind"]).upper()
         end = " CASCADE" if tree.args.get("cascade") else ""
-        statements = []
+        statements: list[Printed] = []
+        drops: list[str] = []
         for node in tree.args.get("tables") or [tree.this]:
             if kind == "TABLE":
                 if tree.args.get("exists") and self.find(node) is None:
                     continue
-                name = qualified(self.own_table(node))
+                table = self.own_table(node)
+                drops.append(table.name)
+                name = qualified(table)
             else:
                 own = self.tables.own(kind.lower())
                 self.check_own(node)
@@ -212,20 +223,28 @@ class _Definer(TableParts):
                     raise unknown(kind.lower(), node.name, own.values(), self.binder.context, node)
                 name = f"{quote(self.schema)}.{quote(known)}"
             statements.append(Printed(f"DROP {kind} {name}{end}", ()))
-        return Definition(tuple(statements), self.schema)
+        return Definition(tuple(statements), self.schema, drops=tuple(drops))
 
     def _truncate(self, tree: exp.TruncateTable) -> Definition:
-        tables = [self.own_table(node) for node in tree.expressions]
+        tables = [
+            self.tables.to_change(node, ["DELETE"]) or self.own_table(node)
+            for node in tree.expressions
+        ]
         deletes = (Printed(f"DELETE FROM {qualified(table)}", ()) for table in tables)
-        return Definition(tuple(deletes), self.schema)
+        hidden = [shown for table in tables if (shown := self.tables.hides(table)) is not None]
+        return Definition(tuple(deletes), self.schema, hides=next(iter(hidden), None))
 
     def _alter(self, tree: exp.Alter) -> Definition:
         if tree.args.get("exists") and self.find(tree.this) is None:
             return Definition((), self.schema)
-        head = f"ALTER TABLE {qualified(self.own_table(tree.this))}"
+        table = self.own_table(tree.this)
+        head = f"ALTER TABLE {qualified(table)}"
         options = tree.args.get("options") or []
-        actions = [self._action(action, options) for action in tree.args.get("actions") or ()]
-        return Definition(tuple(Printed(f"{head} {one}", ()) for one in actions), self.schema)
+        actions = tree.args.get("actions") or []
+        statements = [Printed(f"{head} {self._action(one, options)}", ()) for one in actions]
+        new = [one.this.name for one in actions if isinstance(one, exp.AlterRename) and not options]
+        renames = tuple((table.name, name) for name in new)
+        return Definition(tuple(statements), self.schema, renames=renames)
 
     def _action(self, action: exp.Expr, options: list[exp.Expr]) -> str:
         if isinstance(action, exp.ColumnDef):

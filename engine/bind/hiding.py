@@ -6,11 +6,10 @@ import hashlib
 
 from sqlglot import exp
 
-from memql.engine.bind.sources import HIDDEN, HIDING
+from memql.engine.bind.sources import HIDING
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.plan import VISIBLE_TABLE
 from memql.engine.printing import VisibleView, take_out
-from memql.errors import InternalError
 
 
 def take_out_views(query: exp.Expr) -> None:
@@ -21,9 +20,6 @@ def take_out_views(query: exp.Expr) -> None:
 
     Args:
         query: printed next; what it reads of memories is the reader's own already.
-
-    Raises:
-        InternalError: a table would be read that is hidden behind a view.
     """
     # The inner ones first: a view's rows are taken out with those of the views that it reads.
     for subquery in reversed(list(query.find_all(exp.Subquery))):
@@ -35,12 +31,8 @@ def take_out_views(query: exp.Expr) -> None:
         name = hashlib.blake2s(text.encode(), digest_size=8).hexdigest()
         table = exp.Table(this=exp.Identifier())
         take_out(table, VisibleView(f"{VISIBLE_TABLE}_view_{name}", rows, shown))
-        subquery.set(
-            "this", exp.Select(expressions=[exp.Star()], from_=exp.From(this=table))
-        )
-    for table in query.find_all(exp.Table):
-        if HIDDEN in table.meta:
-            raise InternalError(f"the table {table.sql(dialect=PlainDuckDB)} is read past a view")
+        table.this.meta["shown"] = shown  # for EXPLAIN
+        subquery.set("this", exp.Select(expressions=[exp.Star()], from_=exp.From(this=table)))
 
 
 def _named(query: exp.Expr) -> exp.Subquery:

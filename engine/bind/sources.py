@@ -28,7 +28,7 @@ from memql.engine.context import StatementContext
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold, position, unknown, unreadable
 from memql.engine.plan import PART_TABLE, VISIBLE_TABLE
-from memql.engine.printing import FILE_TABLE
+from memql.engine.printing import FILE_TABLE, HIDDEN
 from memql.engine.tables import (
     MAIN,
     Tables,
@@ -50,8 +50,6 @@ MAX_LATERALS = 30
 
 # In the meta of a table: the ordinary table that a change writes, for which there is a right.
 TARGET = "target"
-# In the meta of a table: who asks reads it only through a view of another's.
-HIDDEN = "hidden"
 # In the meta of a subquery: the view of another's that it is, with such tables in it.
 HIDING = "hiding"
 

@@ -17,6 +17,7 @@ from memql.engine.bind.columns import check_columns
 from memql.engine.bind.definitions import ROWS_TABLE
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.shape import finds_columns
+from memql.engine.bind.sources import TARGET
 from memql.engine.names import fold, not_possible, position, unknown
 from memql.engine.plan import Plan, Select
 from memql.engine.printing import Printed, file_tables, print_sql, visible_tables
@@ -68,10 +69,7 @@ def bind_write(
 def actions_of(tree: exp.Expr) -> list[str]:
     """Return what a change does to its table: some of TABLE_PRIVILEGES, SELECT not among them."""
     if isinstance(tree, exp.Insert):
-        conflict = tree.args.get("conflict")
-        updates = conflict is not None and bool(conflict.expressions)
-        updates = updates or str(tree.args.get("alternative") or "").upper() == "REPLACE"
-        return ["INSERT", "UPDATE"] if updates else ["INSERT"]
+        return ["INSERT", "UPDATE"] if _replaces(tree) else ["INSERT"]
     if not isinstance(tree, exp.Merge):
         return ["UPDATE"] if isinstance(tree, exp.Update) else ["DELETE"]
     actions: set[str] = set()
@@ -81,12 +79,17 @@ def actions_of(tree: exp.Expr) -> list[str]:
             actions.add(action.key.upper())
         elif isinstance(action, exp.Var) and action.name.upper() == "DELETE":
             actions.add("DELETE")
-        elif not isinstance(action, exp.Var) or action.name.upper() not in _MERGE_NOTHING:
+        elif not isinstance(action, exp.Var) or action.name.upper() != "DO NOTHING":
             actions.update(("INSERT", "UPDATE", "DELETE"))
     return sorted(actions)
 
 
-_MERGE_NOTHING = ("DO NOTHING", "NOTHING", "ERROR")
+def _replaces(tree: exp.Expr) -> bool:
+    """Tell whether an INSERT changes rows that are there."""
+    conflict, instead = tree.args.get("conflict"), tree.args.get("alternative")
+    if instead and str(instead).upper() != "IGNORE":
+        return True
+    return conflict is not None and conflict.text("action").upper() != "DO NOTHING"
 
 
 # The clauses of each statement; what else sqlglot read would be left out or is another dialect's.
@@ -140,7 +143,11 @@ class _Writer:
         elif not tree.args.get("default"):
             raise self._refused(table, "INSERT without VALUES or a query", "42601")
         conflict = tree.args.get("conflict")
-        if conflict is not None or tree.args.get("returning") is not None:
+        arbitrated = conflict is not None and bool(conflict.args.get("conflict_keys"))
+        returned = self._returned()
+        if _replaces(tree) or arbitrated or any(self._reads(node) for node in returned):
+            self._check_readable()
+        if conflict is not None or returned:
             self._bind_behind_insert(conflict)
         read_ordinary(table, self.found)
         return self._change(rows)
@@ -184,6 +191,9 @@ class _Writer:
             sources = [tree.args["using"]]
             places = self._merge_places(tree)
         condition = tree.args.get("where")
+        asked = [*places, *sources, *self._returned(), *([condition] if condition else [])]
+        if tree.args.get("using_cond") or any(self._reads(node) for node in asked):
+            self._check_readable()
         bound = self._bind(places, sources, condition)
         if condition is not None:
             tree.set("where", bound.args["where"])
@@ -214,6 +224,34 @@ class _Writer:
                 if isinstance(action.expression, exp.Tuple):
                     places.extend(action.expression.expressions)
         return places
+
+    # -- what is read of the target -----------------------------------------------------------
+
+    def _returned(self) -> list[exp.Expr]:
+        returning = self.tree.args.get("returning")
+        return [] if returning is None else list(returning.expressions)
+
+    def _check_readable(self) -> None:
+        """Refuse what would tell of the target's rows to who has no right to read them."""
+        self.binder.views.tables.check(self.found, ["SELECT"], self.found_at)
+
+    def _reads(self, part: exp.Expr) -> bool:
+        """Tell whether a part of the statement may read a column of the target."""
+        alias = fold(self.found_at.alias_or_name)
+        names = {fold(name) for name in self.found.columns} | {alias, "rowid"}
+        for node in part.walk():
+            if isinstance(node, exp.Columns | exp.PositionalColumn):
+                return True
+            if isinstance(node, exp.Column):
+                parts = [fold(one.name) for one in node.parts]
+                if _is_default(node):
+                    continue
+                if parts[0] in names or alias in parts[:-1]:
+                    return True
+            elif isinstance(node, exp.Star) and not isinstance(node.parent, exp.Column | exp.Count):
+                if node.find_ancestor(exp.Query) is None:
+                    return True  # in a query of its own it is what that query reads
+        return False
 
     # -- one SELECT for all expressions -------------------------------------------------------
 
@@ -312,6 +350,7 @@ class _Writer:
         name = self.found_at.alias_or_name
         if alias:
             table.set("alias", exp.TableAlias(this=exp.to_identifier(name, quoted=True)))
+        table.meta[TARGET] = self.found
         return table
 
     def _check_columns(self, names: list[str], nodes: list[exp.Expr]) -> None:
@@ -385,6 +424,7 @@ class _Writer:
                 visible_tables(self.tree),
             ),
             self.tree.args.get("returning") is not None,
+            self.binder.views.tables.hides(self.found),
             self.policy,
             rows,
         )

@@ -54,9 +54,7 @@ def register_rows(printed: Printed, cursor: duckdb.DuckDBPyConnection, values: V
         cursor.register(visible.name, scannable(rows.combine_chunks()))
 
 
-def _keep_rows(
-    visible: VisibleView, cursor: duckdb.DuckDBPyConnection, values: Values
-) -> None:
+def _keep_rows(visible: VisibleView, cursor: duckdb.DuckDBPyConnection, values: Values) -> None:
     """Put the rows of a view of another's into a table of the cursor's own, which keeps types.
 
     Raises:

@@ -10,13 +10,16 @@ import duckdb
 
 from memql.engine.bind.definitions import ROWS_QUERY, ROWS_TABLE, Definition
 from memql.engine.bind.writes import TableChange
+from memql.engine.context import StatementContext
 from memql.engine.names import quote
 from memql.engine.plan import Plan
 from memql.engine.printing import Printed
 from memql.engine.result import Result, arrow_of, columns_of, rescanned, scannable
 from memql.engine.run.executor import Executor
-from memql.engine.run.relation import run_printed
+from memql.engine.run.relation import forget_rows, run_printed
 from memql.engine.tables import MAIN, MAX_TYPE_CHARACTERS, too_large_type
+from memql.errors import DataError, IntegrityError, ProgrammingError
+from memql.storage import governance
 
 
 def run_table_change(change: TableChange, executor: Executor) -> Result:
@@ -29,14 +32,39 @@ def run_table_change(change: TableChange, executor: Executor) -> Result:
     """
     with _rows(change.rows, executor) as typed:
         printed = typed(change.printed)
-        running = run_printed(printed, executor.cursor, executor.values, executor.context)
-        if change.returning:
-            columns = columns_of(running)
-            table = arrow_of(running)
-            rows = rescanned(executor.store, table, columns)
-            return Result(columns, rowcount=table.num_rows, rows=rows)
-        counted = running.fetchone()
+        try:
+            with _hiding(change.hides, executor.context):
+                running = run_printed(printed, executor.cursor, executor.values, executor.context)
+            if change.returning:
+                columns = columns_of(running)
+                table = arrow_of(running)
+                rows = rescanned(executor.store, table, columns)
+                return Result(columns, rowcount=table.num_rows, rows=rows)
+            counted = running.fetchone()
+        finally:
+            forget_rows(printed, executor.cursor)
     return Result(rowcount=int(counted[0]) if counted else 0)
+
+
+@contextlib.contextmanager
+def _hiding(table: str | None, context: StatementContext) -> Iterator[None]:
+    """Say of an error only what it is, where its text could tell values of a table.
+
+    Args:
+        table: the table that may be changed and not read, or None.
+    """
+    try:
+        yield
+    except (DataError, IntegrityError, ProgrammingError) as error:
+        # The others are about names and types, which whoever has a right knows.
+        if table is None or error.code[:2] not in ("22", "23"):
+            raise
+        raise type(error)(
+            f"the change does not fit the rows or the constraints of {table}",
+            hint="who may SELECT there is told why",
+            statement=context.text,
+            code=error.code,
+        ) from None
 
 
 def run_definition(definition: Definition, executor: Executor) -> int:
@@ -54,10 +82,20 @@ def run_definition(definition: Definition, executor: Executor) -> int:
         if definition.schema != MAIN and definition.statements:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(definition.schema)}")
         for statement in definition.statements:
-            run_printed(typed(statement), cursor, values, executor.context)
-            counted = cursor.fetchone() if cursor.description else None
+            printed = typed(statement)
+            try:
+                with _hiding(definition.hides, executor.context):
+                    run_printed(printed, cursor, values, executor.context)
+                counted = cursor.fetchone() if cursor.description else None
+            finally:
+                forget_rows(printed, cursor)
             if counted and isinstance(counted[0], int):
                 count = counted[0]
+        owner = executor.context.owner
+        for name in definition.drops:
+            governance.drop_table_grants(cursor, owner, name)
+        for name, new_name in definition.renames:
+            governance.rename_table_grants(cursor, owner, name, new_name)
     return count
 
 

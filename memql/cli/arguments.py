@@ -139,7 +139,9 @@ def _user(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--user",
         metavar="NAME",
-        help="who asks: sees and writes its own memories only (default: the administrator)",
+        help="who asks: sees its own memories and those granted to it (default: the administrator "
+        "of a store without users); where the store has users, with the password in "
+        "MEMQL_PASSWORD, or the token in MEMQL_TOKEN, or one that is asked for",
     )
 
 

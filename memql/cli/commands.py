@@ -7,11 +7,13 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
 from memql.cli.arguments import argument_parser
+from memql.cli.opening import connect_as
 from memql.cli.output import make_console, write_result, write_table
 from memql.cli.progress import Bar
 from memql.cli.quiet import quiet_libraries
@@ -84,7 +86,7 @@ def _load_lines(given: argparse.Namespace, lines: Iterable[bytes], size: int | N
     from memql.loading import load_lines
 
     started = time.perf_counter()
-    with connect(given.store, user=given.user) as connection:
+    with connect_as(given.store, given.user, None, _asker()) as connection:
         with Bar(make_console(sys.stderr, stderr=True), "loading", "bytes") as bar:
 
             def report(count: int, size_read: int) -> None:
@@ -159,4 +161,9 @@ def _opened(given: argparse.Namespace, *, make: bool) -> Connection:
         raise InterfaceError(
             "the model's name is empty", hint="leave --model out for tiny", code="22023"
         )
-    return connect(given.store, user=given.user, model=given.model)
+    return connect_as(given.store, given.user, given.model, _asker())
+
+
+def _asker() -> Callable[[str], str] | None:
+    """Return what asks for a password; None where no terminal is there to answer."""
+    return getpass if sys.stdin.isatty() else None

@@ -20,7 +20,7 @@ import pytest
 import memql
 from memql.engine import session
 from memql.engine.run import executor
-from memql.storage import memories, transaction
+from memql.storage import memories
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -38,7 +38,6 @@ class Moment:
         """Go to the moment of a number."""
         self.number = number
         self._ids = itertools.count()
-        transaction._provisional = itertools.count(-1, -1)
 
     def now(self, zone: tzinfo) -> datetime:
         """Return the time."""
@@ -61,7 +60,6 @@ def one_moment() -> Iterator[Moment]:
         patch.setattr(session, "datetime", moment)
         patch.setattr(memories, "new_ids", moment.new_ids)
         patch.setattr(executor, "uuid4", moment.uuid)
-        patch.setattr(transaction, "_provisional", itertools.count(-1, -1))
         yield moment
 
 

@@ -67,7 +67,7 @@ class _NoViews:
         context = StatementContext(EMBEDDED, datetime(2026, 1, 1, tzinfo=UTC), "")
         return Tables(duckdb.connect(), context)
 
-    def find(self, name: str) -> ViewDefinition | None:
+    def find(self, name: str, owner: str = "") -> ViewDefinition | None:
         return None
 
     def names(self) -> list[str]:

@@ -92,7 +92,7 @@ def test_a_failed_statement_leaves_nothing_of_it(con: memql.Connection) -> None:
         assert con.execute("SELECT count(*) FROM t").fetchone() == (0,)
     with pytest.raises(Error):
         con.execute("CREATE TABLE u AS SELECT CAST('x' || range AS INTEGER) FROM range(5)")
-    assert con.execute("SHOW TABLES").fetchall() == [("t", "table", 1)]
+    assert con.execute("SHOW TABLES").fetchall() == [("t", "local", "table", 1)]
     with pytest.raises(IntegrityError):
         con.executemany("INSERT INTO t VALUES (?)", [[1], [2], [1]])
     assert con.execute("SELECT count(*) FROM t").fetchone() == (0,)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,7 +39,8 @@ class World:
     compiled: bool = False
 
 
-# Values of both kinds are alike, so that nothing but the owner tells them apart.
+# Values of both kinds are alike, so that nothing but the owner tells them apart; but an agent is a
+# number in all rows that the user may see, and in few others.
 _COLUMNS = """['s1', 's2', NULL][h % 3 + 1] AS session,
     ['fact', 'note', NULL, 'Fact', 'plan', '12'][(h // 3) % 6 + 1] AS kind,
     ['chat', NULL, 'mail'][(h // 7) % 3 + 1] AS source,
@@ -54,21 +54,21 @@ _COLUMNS = """['s1', 's2', NULL][h % 3 + 1] AS session,
 _SHOWN = """SELECT '01890000-0000-7000-8000-' || lpad(format('{{:x}}', i * 7919 % 100003), 12, '0')
     AS id, '{user}' AS owner, i AS place, ['Alice has tea.', '漢字 and ÄPFEL', 'tea', '', '12',
     'a longer memory of a duck 🦆', '7.5', '2024-02-29', 'O''Brien', 'true'][(h // 5) % 10 + 1]
-    || CASE WHEN h % 4 = 1 THEN ' ' || i ELSE '' END AS content, {columns} FROM
-    (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h FROM range({count}) r(i)) AS t"""
+    || CASE WHEN h % 4 = 1 THEN ' ' || i ELSE '' END AS content, (h % 10)::VARCHAR AS agent, {columns}
+    FROM (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h FROM range({count}) r(i)) AS t"""
 _HIDDEN = """SELECT ['0188', '0189', '018a'][h % 3 + 1] || lpad(format('{{:x}}', h % 65521), 4, '0') ||
     '-0000-7000-9000-' || lpad(format('{{:x}}', i), 12, '0') AS id, [{owners}][(h // 37) % 6 + 1] AS
     owner, (h // 41) % ({visible} * 10 + 1) / 10 AS place, ['Alice has tea.', '{secret} ' || i,
     'x', '-1', '{secret}', '99999999999999999999', repeat('{secret} ', (h % 90)::INTEGER), '1e999',
-    '2024-02-30', '0'][(h // 5) % 10 + 1] AS content, {columns} FROM
+    '2024-02-30', '0'][(h // 5) % 10 + 1] AS content, ['{secret}', '7', ''][h % 3 + 1] AS agent, {columns} FROM
     (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h FROM range({count}) r(i)) AS t"""
 # What bob lets the user read: by a grant that which is open, by a policy that which came openly.
 _SHARED = """SELECT '01890000-0000-7000-8001-' || lpad(i::VARCHAR, 12, '0') AS id,
     ['bob', 'bob', 'carol'][i % 3 + 1] AS owner, h % {visible} + 0.5 AS place,
-    'Bob has shared ' || h % 9 AS content, {columns} FROM
+    'Bob has shared ' || h % 9 AS content, '3' AS agent, {columns} FROM
     (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h FROM range({count}) r(i)) AS t"""
 _NAMES = (
-    "id, owner, content, session, kind, source, tags, importance, trust, sensitivity, attributes, "
+    "id, owner, content, agent, session, kind, source, tags, importance, trust, sensitivity, attributes, "
     "created_at, expires_at, hold"
 )
 
@@ -94,8 +94,12 @@ def make(path: Path, world: World, moment: Moment) -> None:
         shared = _SHARED.format(
             columns=columns, seed=world.shown, visible=world.visible + 1, count=25
         )
-        sources.append(f"SELECT * REPLACE ('open' AS kind) FROM ({shared}) WHERE right(id, 1) <> '4'")
-        sources.append(f"SELECT * REPLACE ('open' AS source) FROM ({shared}) WHERE right(id, 1) = '4'")
+        sources.append(
+            f"SELECT * REPLACE ('open' AS kind) FROM ({shared}) WHERE right(id, 1) <> '4'"
+        )
+        sources.append(
+            f"SELECT * REPLACE ('open' AS source) FROM ({shared}) WHERE right(id, 1) = '4'"
+        )
     every = " UNION ALL BY NAME ".join(f"SELECT * FROM ({source})" for source in sources)
     with connect(path, None) as admin:
         # Hidden rows lie between the others, which keep their order.
@@ -182,30 +186,29 @@ def _define_hidden(path: Path, world: World) -> None:
                 store.rights_changed()
 
 
-def hidden_of(path: Path) -> str:
-    """Return all that the user may not see, to compare it before and after."""
+def hidden_of(path: Path) -> list[object]:
+    """Return digests of all that the user may not see, to compare it before and after."""
     with connect(path, None) as admin:
         cursor = admin._session._store.cursor()
-        found = [
-            cursor.execute(
-                f"FROM _memql.{table} WHERE id::VARCHAR LIKE '%-9000-%' ORDER BY id, version"
-            ).fetchall()
-            for table in ("memories", "versions")
-        ]
-        found.append(cursor.execute("FROM _memql.grants ORDER BY ALL").fetchall())
         tables = cursor.execute(
-            "SELECT schema_name, table_name, sql FROM duckdb_tables() "
+            'SELECT format(\'"{}"."{}"\', schema_name, table_name), sql FROM duckdb_tables() '
             "WHERE schema_name LIKE 'of:%' AND schema_name <> ? ORDER BY ALL",
             [f"of:{USER}"],
         ).fetchall()
-        found.append(tables)
-        for schema, name, _ in tables:
-            found.append(cursor.execute(f'FROM "{schema}"."{name}"').fetchall())
-        found.append(
-            cursor.execute("FROM _memql.views WHERE owner <> ? ORDER BY ALL", [USER]).fetchall()
-        )
+        hidden = [
+            "_memql.memories WHERE id::VARCHAR LIKE '%-9000-%'",
+            "_memql.versions WHERE id::VARCHAR LIKE '%-9000-%'",
+            f"_memql.views WHERE owner <> '{USER}'",
+            "_memql.grants",
+            "_memql.policies",
+            *(name for name, _ in tables),
+        ]
+        found: list[object] = [tables]
+        for rows in hidden:
+            digest = "SELECT count(*), md5(string_agg(r::VARCHAR, chr(10) ORDER BY r::VARCHAR))"
+            found.append(cursor.execute(f"{digest} FROM (FROM {rows}) AS r").fetchall())
         cursor.close()
-        return json.dumps(found, default=repr)
+        return found
 
 
 def worlds_of(number: int) -> tuple[World, World]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memql.errors import NotSupportedError, Position, ProgrammingError
+from memql.errors import NotSupportedError, Position, ProgrammingError, holds_secret
 from memql.parser import parse
 
 # A text with the place marked by ^, what the message says, and what the hint says.
@@ -72,7 +72,7 @@ ERRORS = [
     ("REVOKE READ ON MEMORIES ^TO bob", "expected FROM and who loses it", None),
     ("REVOKE ADMIN OPTION FOR READ ON ^MEMORIES FROM bob", "ADMIN OPTION FOR is of roles", None),
     ("CREATE USER ^", "expected the user's name", None),
-    ("CREATE USER bob ^PASWORD 'x'", "expected PASSWORD, TOKEN", "did you mean PASSWORD"),
+    ("CREATE USER bob ^PASWORD 'x'", "expected PASSWORD, TOKEN", None),
     ("CREATE USER bob PASSWORD ^secret", "expected the password in quotes", None),
     ("CREATE USER bob VALID UNTIL^", "expected a time after VALID UNTIL", None),
     ("CREATE USER bob SUPERUSER ^SUPERUSER", "SUPERUSER stands there twice", None),
@@ -120,7 +120,10 @@ def test_errors_name_the_place(marked: str, message: str, hint: str | None, befo
         Position(line, len(text.rstrip()) - before.rfind("\n")),
     )
     drawn = str(error).splitlines()
-    assert drawn[2].index("^") == error.position.column + 1
+    if holds_secret(text):
+        assert error.statement is None and "^" not in str(error)
+    else:
+        assert drawn[2].index("^") == error.position.column + 1
 
 
 def test_another_place_is_noticed() -> None:

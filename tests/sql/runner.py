@@ -6,6 +6,7 @@ A file is a list of records, separated by empty lines; lines that start with # a
   that the error's text must hold.
 - ``query [rowsort]``: a query; behind ``----`` its rows, columns joined by `` | ``, NULL as NULL.
 - ``user <name>`` / ``user -``: go on as another user, or as the administrator.
+- ``login <name> <password>``: go on as a user of a store that has users.
 - ``reopen``: close every connection and open the store again.
 """
 
@@ -74,6 +75,13 @@ class Runner:
         command = record.command
         if command[0] == "user":
             self._user = None if command[1] == "-" else command[1]
+            return 0
+        if command[0] == "login":
+            self._user, password = command[1:]
+            if self._user in self._connections:
+                self._connections.pop(self._user).close()
+            connection = memql.connect(self._store, user=self._user, password=password)
+            self._connections[self._user] = connection
             return 0
         if command[0] == "reopen":
             self._close()
