@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,33 +32,50 @@ class CatalogTable:
 
 
 def as_query(table: CatalogTable) -> exp.Select:
-    """Return a query whose rows are those of the table now."""
-    names = list(table.types)
-    found = [[row[name] for name in names] for row in table.rows()]
-    # VALUES needs a row; WHERE false takes it away.
-    rows = found or [[None] * len(names)]
-    values = exp.Values(
-        expressions=[exp.Tuple(expressions=[_literal(value) for value in row]) for row in rows],
-        alias=exp.TableAlias(
-            this=exp.to_identifier("_memql_rows", quoted=True),
-            columns=[exp.to_identifier(name, quoted=True) for name in names],
-        ),
+    """Return a query whose rows are those of the table now.
+
+    They stand in it as one text: a tree with a node for each value takes long to print and check.
+    """
+    kinds = {
+        name: ["VARCHAR"] if _is_list(kind) else "VARCHAR" for name, kind in table.types.items()
+    }
+    rows = [{name: _plain(row[name]) for name in kinds} for row in table.rows()]
+    texts = (json.dumps(rows), json.dumps([kinds]))
+    read = exp.Anonymous(this="from_json", expressions=[exp.Literal.string(text) for text in texts])
+    source = exp.Select(expressions=[exp.alias_(exp.Explode(this=read), _ROW, quoted=True)])
+    values = exp.Subquery(
+        this=source, alias=exp.TableAlias(this=exp.to_identifier("_memql_rows", quoted=True))
     )
     casts = [
         exp.alias_(
-            exp.Cast(this=exp.column(name, quoted=True), to=exp.DataType.build(kind, "duckdb")),
+            exp.Cast(
+                this=exp.Anonymous(
+                    this="struct_extract",
+                    expressions=[exp.column(_ROW, quoted=True), exp.Literal.string(name)],
+                ),
+                to=exp.DataType.build(kind, "duckdb"),
+            ),
             name,
             quoted=True,
         )
         for name, kind in table.types.items()
     ]
-    query = exp.Select(expressions=casts, from_=exp.From(this=values))
-    if not found:
-        query = query.where(exp.false(), copy=False)
-    return query
+    return exp.Select(expressions=casts, from_=exp.From(this=values))
 
 
-def _literal(value: Any) -> exp.Expr:
+_ROW = "_memql_row"
+
+
+def _is_list(kind: str) -> bool:
+    return kind.endswith("[]")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON holds it: a text, a list of texts, or null."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
     if isinstance(value, datetime):
-        value = value.isoformat()
-    return exp.convert(value)
+        return value.isoformat()
+    return str(value)

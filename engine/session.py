@@ -24,7 +24,7 @@ from memql.engine.catalogchanges import CatalogChanges
 from memql.engine.context import StatementContext, check_cancel
 from memql.engine.deadline import Deadline
 from memql.engine.files import Door
-from memql.engine.govern.override import set_override
+from memql.engine.govern.override import note_reading, set_override
 from memql.engine.models import Models
 from memql.engine.optimize import RULES, Optimized, optimize, optimize_change
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
@@ -120,6 +120,9 @@ class Session:
         return result
 
     def _execute(self, context: StatementContext, parameters: Parameters) -> Result:
+        if context.rights.override:
+            tree = self._parse(context.text, context.settings.max_statement_bytes)
+            note_reading(tree, self._write, self._store, context)
         planned, values = self.planned(context, parameters)
         if isinstance(planned, exp.Expr):
             return self._run(planned, context, values)
@@ -163,12 +166,14 @@ class Session:
             own = not self._transaction.active
             with self._watched(context, deadline, self.interrupt):
                 if own:
-                    self.begin()
+                    # As one statement: its rows get their number at once, not at the commit.
+                    self._transaction.begin(explicit=False, write=True)
+                    self._changes.count = 0
                 try:
                     count = self._execute_each(context, rows)
                 except BaseException:
                     if own:
-                        self.rollback()
+                        self._transaction.rollback()
                     raise
                 if own:
                     self._commit()
@@ -179,19 +184,24 @@ class Session:
         plans: dict[int, KnownPlan] = {}
         files: dict[str, Any] = {}  # a kept plan reads the rows that were read for it
         tree = self._parse(context.text, context.settings.max_statement_bytes)
-        for batch, parameters in batches(tree, rows):
-            known = plans.get(id(batch))
+        if context.rights.override:
+            note_reading(tree, self._write, self._store, context)
+        for batch in batches(tree, rows):
+            files.update(batch.tables)
+            known = plans.get(id(batch.tree))
             if known is not None:
-                values = Values(known.signature.values(parameters, context), context.now, files)
+                values = Values(
+                    known.signature.values(batch.parameters, context), context.now, files
+                )
             if known is None or not known.holds(values, context.now):
-                named = batch.copy()
+                named = batch.tree.copy()
                 signature = name_parameters(named, context)
-                values = Values(signature.values(parameters, context), context.now, files)
+                values = Values(signature.values(batch.parameters, context), context.now, files)
                 if not isinstance(named, _PLANNED):
                     count += max(self._run(named, context, values).rowcount, 0)
                     continue
                 plan = self._plan(named, context, values)
-                known = plans[id(batch)] = KnownPlan(signature, plan, values.looked_at)
+                known = plans[id(batch.tree)] = KnownPlan(signature, plan, values.looked_at)
             count += max(self._run_plan(known.plan, context, values).rowcount, 0)
         return count
 

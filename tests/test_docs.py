@@ -29,8 +29,16 @@ import pytest
 import memql
 from memql import dialect, parser
 from memql.cli.arguments import argument_parser
+from memql.dialect.roles import ROLE_OPTIONS
 from memql.engine import syntax
 from memql.engine.bind.options import GENERATE_OPTIONS, MATERIALIZE_OPTIONS
+from memql.engine.govern.listing import (
+    AUDIT_COLUMNS,
+    GRANT_COLUMNS,
+    POLICY_COLUMNS,
+    ROLE_COLUMNS,
+    USER_COLUMNS,
+)
 from memql.engine.model.families import EXACT_FAMILIES
 from memql.engine.model.spec import DTYPE_BYTES
 from memql.engine.model.spec import OPTIONS as MODEL_OPTIONS
@@ -317,6 +325,10 @@ def unnamed(names: Iterable[str], page: str) -> list[str]:
         ("docs/language.md", [name for name, _ in MATERIALIZE_COLUMNS]),
         ("docs/language.md", VIEW_COLUMNS),
         ("docs/language.md", MODEL_COLUMNS),
+        ("docs/governance.md", [*USER_COLUMNS, *ROLE_COLUMNS, *GRANT_COLUMNS]),
+        ("docs/governance.md", [*POLICY_COLUMNS, *AUDIT_COLUMNS]),
+        ("docs/governance.md", [*syntax.PRIVILEGES, *syntax.TABLE_PRIVILEGES]),
+        ("docs/governance.md", [*ROLE_OPTIONS, *syntax.POLICY_COMMANDS]),
         ("docs/models.md", MODEL_OPTIONS),
         ("docs/models.md", DTYPE_BYTES),
         ("docs/models.md", EXACT_FAMILIES),

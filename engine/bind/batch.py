@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
 from memql.engine.bind.changes import cast_to_column
 from memql.engine.bind.parameters import Parameters
+from memql.engine.bind.rows import arrow_rows
 from memql.engine.bind.shape import MEMORIES
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.names import fold
+from memql.engine.printing import FILE_TABLE
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Large enough that the cost of a statement is shared, small enough to be bound at once.
 ROWS = 200
+# So many rows become an Arrow table at once, beside which they are still there as Python's objects.
+ARROW_ROWS = 20_000
+_ROWS = f"{FILE_TABLE}0"
 
 
-def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[tuple[exp.Expr, Parameters]]:
-    """Yield (tree, parameters) that together do what ``tree`` does once for each row.
+@dataclass(frozen=True)
+class Batch:
+    """One statement for some of the rows.
 
-    An INSERT of one row of ``?`` becomes INSERTs of many; anything else is repeated as it is. The
-    same tree is yielded again where only the values differ: copy it before it is changed.
+    Args:
+        tree: the statement; the same one comes again where only the values differ.
+        parameters: of the statement.
+        tables: rows that it reads by these names.
+    """
+
+    tree: exp.Expr
+    parameters: Parameters
+    tables: Mapping[str, pa.Table] = field(default_factory=dict)
+
+
+def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[Batch]:
+    """Yield statements that together do what ``tree`` does once for each row.
+
+    An INSERT of one row of ``?`` into memories becomes INSERTs of many: from an Arrow table where
+    all values of each column are of its own type, else of VALUES. Anything else is repeated as it
+    is.
 
     Args:
         tree: the statement.
@@ -33,15 +58,22 @@ def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[tuple[exp.Ex
         for row in rows
     )
     if columns is None or not same_width:
-        yield from ((tree, row) for row in rows)
+        yield from (Batch(tree, row) for row in rows)
         return
+    from_rows = _from_rows(tree, columns)
     many: dict[int, exp.Expr] = {}
-    for start in range(0, len(rows), ROWS):
-        batch = rows[start : start + ROWS]
-        values: list[Any] = [value for row in batch for value in row or ()]
-        if len(batch) not in many:
-            many[len(batch)] = _of_many(tree, columns, len(batch))
-        yield many[len(batch)], values
+    for start in range(0, len(rows), ARROW_ROWS):
+        part = [row for row in rows[start : start + ARROW_ROWS] if isinstance(row, Sequence)]
+        table = arrow_rows(columns, part) if len(part) > 1 else None
+        if table is not None:
+            yield Batch(from_rows, None, {_ROWS: table})
+            continue
+        for first in range(0, len(part), ROWS):
+            batch = part[first : first + ROWS]
+            values: list[Any] = [value for row in batch for value in row]
+            if len(batch) not in many:
+                many[len(batch)] = _of_many(tree, columns, len(batch))
+            yield Batch(many[len(batch)], values)
 
 
 def _columns_of_values(tree: exp.Expr) -> list[str] | None:
@@ -62,6 +94,19 @@ def _columns_of_values(tree: exp.Expr) -> list[str] | None:
     if any(not isinstance(item, exp.Placeholder) or item.args.get("this") for item in items):
         return None
     return columns
+
+
+def _from_rows(tree: exp.Expr, columns: Sequence[str]) -> exp.Expr:
+    """Return an INSERT from a table of rows."""
+    source = exp.Table(this=exp.to_identifier("given", quoted=True))
+    source.meta["rows"] = _ROWS
+    casts: list[exp.Expr] = [
+        exp.alias_(cast_to_column(exp.column(column, quoted=True), column), column, quoted=True)
+        for column in columns
+    ]
+    many = tree.copy()
+    many.set("expression", exp.Select(expressions=casts, from_=exp.From(this=source)))
+    return many
 
 
 def _of_many(tree: exp.Expr, columns: Sequence[str], count: int) -> exp.Expr:

@@ -146,6 +146,10 @@ class Sources:
                 column.set("db", None)
 
     def _resolve_table(self, table: exp.Table) -> None:
+        if table.meta.get("rows") in self.values.tables and isinstance(table.this, exp.Identifier):
+            # Rows that executemany was given.
+            table.set("this", exp.to_identifier(table.meta["rows"], quoted=True))
+            return
         if not isinstance(table.this, exp.Identifier):
             opened = reads_file(table) and self.context.door is not None
             if not opened:
@@ -188,6 +192,8 @@ class Sources:
             return
         view = None if table.catalog else self.views.find(name, table.db)
         if view is None:
+            if not table.catalog:
+                self.views.tables.to_change(table, ["SELECT"])  # says which right is missing
             qualified = ".".join(part.name for part in table.parts)
             raise unknown("table", qualified, self._known(table), self.context, table)
         self._note_right(view.owner, view.name)

@@ -205,7 +205,7 @@ def _found_table(node: exp.Table, ruling: Ruling, views: ViewCatalog) -> tuple[s
         table = views.tables.find(node.name)
         if table is not None:
             return owner, table.name, False
-        view = views.entry(node.name)
+        view = views.own(node.name)
         if view is not None:
             return owner, view.name, True
     known = [*views.own_names(), *views.tables.names()] if own else []

@@ -47,8 +47,8 @@ POLICY_COLUMNS = {
     "restrictive": "BOOLEAN",
     "command": "VARCHAR",
     "grantees": "VARCHAR[]",
-    "using": "VARCHAR",
-    "check": "VARCHAR",
+    "using_condition": "VARCHAR",
+    "check_condition": "VARCHAR",
     "created_at": _TIME,
 }
 AUDIT_COLUMNS = {
@@ -123,7 +123,16 @@ def _grants(rights: Rights) -> list[Row]:
 def _policies(rights: Rights) -> list[Row]:
     """An administrator sees all, others those by them and those that are for them."""
     return [
-        {**{name: getattr(one, name) for name in POLICY_COLUMNS}, "grantees": [*one.grantees]}
+        {
+            "name": one.name,
+            "owner": one.owner,
+            "restrictive": one.restrictive,
+            "command": one.command,
+            "grantees": [*one.grantees],
+            "using_condition": one.using,
+            "check_condition": one.check,
+            "created_at": one.created_at,
+        }
         for one in rights.catalog.governance.policies
         if rights.administrator
         or one.owner in rights.owners

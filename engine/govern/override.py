@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from sqlglot import exp
+
+from memql.engine import syntax
 from memql.engine.context import StatementContext
-from memql.engine.govern.ruling import note_alone
+from memql.engine.govern.ruling import note_alone, without_literals
+from memql.engine.govern.statements import GOVERNING
 from memql.engine.rights import Identity
 from memql.errors import ProgrammingError
 from memql.storage.store import Store
+
+EVERYBODYS = "memories of everybody"
 
 
 def set_override(reason: str, identity: Identity, store: Store, context: StatementContext) -> None:
@@ -29,5 +37,32 @@ def set_override(reason: str, identity: Identity, store: Store, context: Stateme
             code="42501",
         )
     action = "SET memql.override" if reason else "RESET memql.override"
-    note_alone(store, context, action, "memories of everybody", {"reason": reason})
+    note_alone(store, context, action, EVERYBODYS, {"reason": reason})
     identity.override = reason
+
+
+def note_reading(
+    tree: exp.Expr, write: Callable[[exp.Expr], str], store: Store, context: StatementContext
+) -> None:
+    """Note a statement under an override in the audit, before it reads anything.
+
+    Views read memories too, and so may what reads views: every statement is noted but those that
+    read nothing or have a row of their own.
+
+    Args:
+        write: a tree to text.
+    """
+    if not isinstance(tree, _READ_NOTHING):
+        text = write(without_literals(tree))
+        detail = {"statement": text, "reason": context.settings.override}
+        note_alone(store, context, "OVERRIDE", EVERYBODYS, detail)
+
+
+_READ_NOTHING = (
+    syntax.SetSetting,
+    syntax.ShowSetting,
+    exp.Transaction,
+    exp.Commit,
+    exp.Rollback,
+    *GOVERNING,
+)

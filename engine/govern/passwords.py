@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from memql.engine.rights import Identity, catalog_of
 from memql.errors import InterfaceError, OperationalError
 from memql.storage.store import Store
 
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
 
 def hashed(secret: str) -> str:
     """Return what is kept of a password or token: a hash by argon2id, with its salt."""
-    from argon2 import PasswordHasher
-
-    return PasswordHasher().hash(_bytes(secret))
+    return _hasher().hash(_bytes(secret))
 
 
 def let_in(store: Store, user: str | None, password: str | None, token: str | None) -> Identity:
@@ -63,10 +65,9 @@ def let_in(store: Store, user: str | None, password: str | None, token: str | No
 
 
 def _fits(secret: str, kept: str | None) -> bool:
-    from argon2 import PasswordHasher
     from argon2.exceptions import InvalidHashError, VerificationError
 
-    hasher = PasswordHasher()
+    hasher = _hasher()
     if kept is None:
         hasher.hash(_bytes(secret))
         return False
@@ -74,6 +75,12 @@ def _fits(secret: str, kept: str | None) -> bool:
         return hasher.verify(kept, _bytes(secret))
     except (VerificationError, InvalidHashError):
         return False
+
+
+def _hasher() -> PasswordHasher:
+    from argon2 import PasswordHasher
+
+    return PasswordHasher()
 
 
 def _bytes(secret: str) -> bytes:

@@ -19,7 +19,7 @@ from memql.engine.govern.policies import alter_policy, create_policy, drop_polic
 from memql.engine.govern.roles import grant_role, revoke_role, set_role
 from memql.engine.govern.ruling import Change, Ruling, note, without_literals
 from memql.engine.govern.users import alter_role, create_role, drop_role
-from memql.engine.names import not_possible, position
+from memql.engine.names import not_possible, position, unknown
 from memql.engine.rights import Identity
 from memql.engine.run.executor import Executor
 from memql.engine.run.views import ViewRunner
@@ -92,6 +92,9 @@ class Governor:
         place = position(self.context.text, node)
         if node.find(exp.Query, syntax.Generate) is not None:
             raise not_possible(f"a query behind {what}", self.context, place)
+        column = node.find(exp.Column)
+        if column is not None:
+            raise unknown("column", column.name, [], self.context, column)
         cast = exp.Cast(this=node.copy(), to=exp.DataType(this=exp.DType.TIMESTAMPTZ))
         query = exp.Select(expressions=[exp.alias_(cast, "moment")])
         rows = self.executor.run(self.binder.bind(query)).rows

@@ -14,7 +14,7 @@ from memql.engine.plan import Cut
 from memql.engine.printing import print_query
 from memql.engine.result import Column
 from memql.engine.run.prompts import rendered_rows
-from memql.engine.run.relation import register_rows, run_printed
+from memql.engine.run.relation import forget_rows, register_rows, run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import CutTrace
 from memql.errors import DataError
@@ -126,6 +126,7 @@ class Cutter:
             raise translate(of_text(str(error)), context) from error
         finally:
             reader.close()
+            forget_rows(printed, statement.cursor)
         return Leading(table, columns, used, ended)
 
 

@@ -11,7 +11,7 @@ from memql.engine.plan import Plan, Select
 from memql.engine.printing import Printed
 from memql.engine.result import Result, arrow_of, columns_of, rescanned
 from memql.engine.run.executor import Executor
-from memql.engine.run.relation import run_printed
+from memql.engine.run.relation import forget_rows, run_printed
 from memql.engine.tables import Tables
 from memql.errors import NotSupportedError
 
@@ -51,6 +51,9 @@ def describe(
         found = tables.find(tree.this.name, tree.this.db)
         if found is not None and fold(tree.this.name) == fold(found.name):
             printed = Printed(f"DESCRIBE {quote(found.schema)}.{quote(found.name)}", ())
-    running = run_printed(printed, executor.cursor, executor.values, executor.context)
-    columns = columns_of(running)
-    return Result(columns, rows=rescanned(executor.store, arrow_of(running), columns))
+    try:
+        running = run_printed(printed, executor.cursor, executor.values, executor.context)
+        columns = columns_of(running)
+        return Result(columns, rows=rescanned(executor.store, arrow_of(running), columns))
+    finally:
+        forget_rows(printed, executor.cursor)

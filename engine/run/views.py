@@ -17,7 +17,7 @@ from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold, position, position_of_word, unknown
 from memql.engine.plan import Materialize, Select, print_all
 from memql.engine.run.executor import Executor
-from memql.engine.run.relation import run_printed
+from memql.engine.run.relation import forget_rows, run_printed
 from memql.engine.run.trace import Trace
 from memql.engine.settings import LARGEST_STATEMENT_BYTES
 from memql.engine.unbuilt import not_yet
@@ -161,7 +161,10 @@ class ViewRunner:
             printed = plan.input.printed
             empty = replace(printed, sql=f"SELECT * FROM ({printed.sql}) LIMIT 0")
             executor = self.executor
-            run_printed(empty, executor.cursor, executor.values, executor.context)
+            try:
+                run_printed(empty, executor.cursor, executor.values, executor.context)
+            finally:
+                forget_rows(empty, executor.cursor)
 
     def drop_plain(self, tree: exp.Drop) -> None:
         """Remove plain views.

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import argon2
 import pytest
 
 import memql
 from memql.engine import session
+from memql.engine.govern import passwords
 from memql.engine.run import executor
-from memql.storage import memories
+from memql.storage import audit, memories
 
+PASSWORD = "open sesame"
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 # -- one moment, and the same new ids, for both ----------------------------------------------------
@@ -43,6 +46,10 @@ class Moment:
         """Return the time."""
         return (START + timedelta(seconds=self.number)).astimezone(zone)
 
+    def time_ns(self) -> int:
+        """Return the time in nanoseconds since 1970."""
+        return int(self.now(UTC).timestamp()) * 10**9
+
     def uuid(self) -> UUID:
         """Return an id that nothing has."""
         return UUID(f"01990000-0000-7000-8000-{self.number:06x}{next(self._ids):06x}")
@@ -56,10 +63,14 @@ class Moment:
 def one_moment() -> Iterator[Moment]:
     """Give all statements inside the time and the ids of a moment that the caller sets."""
     moment = Moment()
+    # argon2's own figures make each password take its time.
+    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "datetime", moment)
         patch.setattr(memories, "new_ids", moment.new_ids)
         patch.setattr(executor, "uuid4", moment.uuid)
+        patch.setattr(audit, "time", moment)
+        patch.setattr(passwords, "_hasher", lambda: quick)
         yield moment
 
 
@@ -98,7 +109,10 @@ def _apart(one: str, other: str) -> str:
 
 def connect(path: Path, user: str | None) -> memql.Connection:
     """Open a store with one thread: more give rows without ORDER BY in an order of the moment."""
-    return memql.connect(path, user=user, threads=1)
+    try:
+        return memql.connect(path, user=user, threads=1)
+    except memql.OperationalError:
+        return memql.connect(path, user=user, password=PASSWORD, threads=1)
 
 
 def said(connection: memql.Connection, text: str) -> Said:

@@ -17,6 +17,7 @@ from tests.engine.worlds import OTHERS, SECRET
 Probe = tuple[str, ...]
 
 _COLUMNS = "owner kind session source content tags importance trust created_at version id".split()
+_ID = "01890000-0000-7000-9000-000000000001"
 _KEYS = ("kind", "session", "source", "hold", "importance", "tags", "length(content)", "created_at")
 # Told apart by the rule of the barrier: some may be evaluated on any row, others must not be.
 _PLAIN = (
@@ -49,6 +50,7 @@ _FAILING = (
     "created_at > 'some day'",
     "agent = 3",
     "agent IN (1, 2, 3)",
+    "rowid > 5",
     "expires_at BETWEEN '2024-01-01' AND kind",
     "CAST(content AS INTEGER) > 0",
     "content::DOUBLE < 10",
@@ -87,7 +89,8 @@ _AGGREGATES = (
     "count(*) FILTER (WHERE owner <> 'alice') ; sum(length(content)) ; product(trust) ; fsum(trust)"
 ).split(" ; ")
 _WINDOWS = (
-    "row_number() OVER () ; row_number() OVER (ORDER BY kind) ; rank() OVER (ORDER BY importance) ; "
+    "row_number() OVER () ; row_number() OVER (ORDER BY kind) ; rank() OVER (ORDER BY importance)"
+    " ; "
     "lag(content) OVER (ORDER BY created_at) ; sum(importance) OVER (PARTITION BY kind) ; "
     "first_value(id) OVER (PARTITION BY session) ; avg(trust) OVER (ORDER BY kind ROWS 3 PRECEDING)"
     " ; ntile(3) OVER () ; count(*) OVER () ; list(kind) OVER (PARTITION BY hold)"
@@ -99,17 +102,32 @@ _CATALOG = (
     "DESCRIBE items ; SUMMARIZE tea ; SHOW GRANTS ; SHOW USERS ; SHOW ROLES ; SHOW POLICIES ; "
     "SHOW CUBES ; SHOW JOBS ; FROM memql.grants ; FROM memql.cubes ; FROM memql.all_memories ; "
     "FROM memql.history ; FROM memql.lineage ; FROM memql.audit ; FROM memql.workload ; "
-    "REFRESH MATERIALIZED VIEW tea ; SHOW memql.memory_limit"
+    "REFRESH MATERIALIZED VIEW tea ; SHOW memql.memory_limit ; FROM given ; FROM bob.given ; "
+    "FROM memql.users ; FROM memql.roles ; FROM memql.policies"
 ).split(" ; ")
 _NAMES = (
     f"FROM t_{SECRET} ; FROM v_{SECRET} ; FROM stocks ; FROM mad ; FROM te ; FROM bob.items ; "
-    f"SELECT * FROM bob.t_{SECRET} ; DROP TABLE stock ; DROP TABLE t_{SECRET} ; FROM _memql.memories"
-    f" ; DROP MATERIALIZED VIEW v_{SECRET} ; REFRESH MATERIALIZED VIEW v_{SECRET} ; "
-    f"INSERT INTO bob.items SELECT 1 ; DELETE FROM t_{SECRET} ; TRUNCATE bob.stock ; "
+    f"SELECT * FROM bob.t_{SECRET} ; DROP TABLE stock ; DROP TABLE t_{SECRET} ; "
+    f"FROM _memql.memories ; DROP MATERIALIZED VIEW v_{SECRET} ; "
+    f"REFRESH MATERIALIZED VIEW v_{SECRET} ; INSERT INTO bob.items SELECT 1 ; "
+    f"DELETE FROM t_{SECRET} ; TRUNCATE bob.stock ; "
     "CREATE TABLE stock (id INTEGER) ; CREATE VIEW v AS FROM memories ; FROM v ; "
     "CREATE MATERIALIZED VIEW IF NOT EXISTS mine AS SELECT kind FROM memories WITH NO DATA ; "
     "CREATE OR REPLACE TABLE made AS SELECT kind, count(*) AS n FROM memories GROUP BY kind ; "
     "FROM made ; SELECT nextval('s') ; CREATE TYPE mood AS ENUM ('a') ; ALTER TABLE made ADD x INT"
+).split(" ; ")
+_GOVERN = (
+    "GRANT READ ON MEMORIES TO bob ; GRANT ALL ON MEMORIES TO PUBLIC ; "
+    "GRANT READ ON MEMORIES OF bob TO carol ; REVOKE READ ON MEMORIES FROM bob ; "
+    "REVOKE READ ON MEMORIES OF bob FROM alice ; REVOKE ALL ON MEMORIES OF bob FROM carol ; "
+    "GRANT SELECT ON TABLE items TO bob ; GRANT SELECT ON TABLE bob.items TO alice ; "
+    f"GRANT SELECT ON TABLE t_{SECRET} TO bob ; CREATE POLICY p ON memories USING (kind = 'fact')"
+    " ; CREATE POLICY q ON memories AS RESTRICTIVE FOR UPDATE USING (hold) ; DROP POLICY p ON "
+    f"memories ; DROP POLICY p_{SECRET} ON memories ; DROP POLICY quiet ON memories ; "
+    "ALTER POLICY openly ON memories USING (true) ; CREATE USER eve WITH PASSWORD 'x' ; "
+    "CREATE ROLE crew2 ; GRANT crew TO alice ; GRANT crew TO bob ; REVOKE crew FROM bob ; "
+    "DROP USER carol ; DROP ROLE crew ; ALTER USER alice WITH SUPERUSER ; SET ROLE bob ; "
+    f"SET ROLE r_{SECRET} ; SET memql.override = 'I want to' ; DROP POLICY IF EXISTS q ON memories"
 ).split(" ; ")
 
 
@@ -285,6 +303,7 @@ def _change(draw: Queries) -> str:
         (
             "importance = 0.25",
             "tags = ['new', kind]",
+            "tags = ['x'], derived_from = [id]",
             "content = content || '!'",
             "kind = (SELECT min(kind) FROM memories)",
             "importance = CAST(content AS DOUBLE)",
@@ -296,12 +315,12 @@ def _change(draw: Queries) -> str:
     limited = _some(draw, _COLUMNS[:4], 1)
     return draw.pick(
         (
-            f"INSERT INTO memories (content, kind) VALUES ('new', 'note'), ('more', NULL){returning}",
+            f"INSERT INTO memories (content, kind) VALUES ('new', 'note'), ('x', NULL){returning}",
             f"INSERT INTO memories (content, kind) SELECT content || '+', kind FROM memories{where}"
             f"{draw.pick(('', ' LIMIT 3', ' ORDER BY kind LIMIT 2'))}{returning}",
             f"INSERT INTO memories (content) SELECT {limited} FROM memories{where}{returning}",
             f"INSERT INTO memories (owner, content) VALUES ('{draw.pick(OTHERS)}', 'x')",
-            "INSERT INTO memories (id, content) VALUES ('01890000-0000-7000-9000-000000000001', 'x')",
+            f"INSERT INTO memories (id, content) VALUES ('{_ID}', 'x')",
             "INSERT INTO memories BY NAME SELECT content, kind, [id] AS derived_from FROM memories"
             f"{where}{returning}",
             f"UPDATE memories SET {update}{where}{returning}",
@@ -309,6 +328,8 @@ def _change(draw: Queries) -> str:
             f"UPDATE memories SET {update}{returning}",
             f"DELETE FROM memories{where}{returning}",
             f"DELETE FROM memories WHERE id IN (SELECT id FROM memories{where} LIMIT 2){returning}",
+            f"UPDATE memories SET {update} WHERE id IN (SELECT m.id FROM memories AS m JOIN people "
+            f"ON people.id = length(m.kind) ORDER BY m.content DESC LIMIT 30){returning}",
             random_write(draw.random.randrange(10**9)).text,
         )
     )
@@ -321,6 +342,14 @@ def _changed(draw: Queries) -> Probe:
         return (change, *after)
     more = (_change(draw),) if draw.chance(0.3) else ()
     return ("BEGIN", change, *more, *after, "ROLLBACK")
+
+
+def _in_a_role(draw: Queries) -> Probe:
+    return ("SET ROLE crew", _read(draw), *_changed(draw), "RESET ROLE", _read(draw))
+
+
+def _governing(draw: Queries) -> Probe:
+    return (draw.pick(_GOVERN), "FROM memql.grants", _read(draw))
 
 
 def _one(made: Callable[[Queries], str]) -> Callable[[Queries], Probe]:
@@ -339,4 +368,6 @@ _FORMS: list[Callable[[Queries], Probe]] = [
     _one(_model),
     *[_listed(_CATALOG)] * 2,
     _listed(_NAMES),
+    _in_a_role,
+    _governing,
 ]

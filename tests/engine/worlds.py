@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
-from memql.storage.governance import MEMORIES, Grant, Policy, put_grant, put_policy
 from memql.storage.store import Store
-from tests.engine.pairs import START, Moment, connect
+from tests.engine.pairs import PASSWORD, Moment, connect
+from tests.engine.random_writes import SETUP
 from tests.engine.twins import TABLES
 
 USER = "alice"
@@ -28,6 +28,7 @@ class World:
         rows: how many rows the user may not see.
         visible: how many it may.
         governed: whether the user reads some rows of others, and policies stand before all.
+        users: whether only users with a password are let in, and the user is in a role.
         compiled: whether another owner compiled its rows.
     """
 
@@ -36,6 +37,7 @@ class World:
     rows: int
     visible: int
     governed: bool
+    users: bool = False
     compiled: bool = False
 
 
@@ -54,22 +56,25 @@ _COLUMNS = """['s1', 's2', NULL][h % 3 + 1] AS session,
 _SHOWN = """SELECT '01890000-0000-7000-8000-' || lpad(format('{{:x}}', i * 7919 % 100003), 12, '0')
     AS id, '{user}' AS owner, i AS place, ['Alice has tea.', '漢字 and ÄPFEL', 'tea', '', '12',
     'a longer memory of a duck 🦆', '7.5', '2024-02-29', 'O''Brien', 'true'][(h // 5) % 10 + 1]
-    || CASE WHEN h % 4 = 1 THEN ' ' || i ELSE '' END AS content, (h % 10)::VARCHAR AS agent, {columns}
-    FROM (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h FROM range({count}) r(i)) AS t"""
-_HIDDEN = """SELECT ['0188', '0189', '018a'][h % 3 + 1] || lpad(format('{{:x}}', h % 65521), 4, '0') ||
-    '-0000-7000-9000-' || lpad(format('{{:x}}', i), 12, '0') AS id, [{owners}][(h // 37) % 6 + 1] AS
-    owner, (h // 41) % ({visible} * 10 + 1) / 10 AS place, ['Alice has tea.', '{secret} ' || i,
+    || CASE WHEN h % 4 = 1 THEN ' ' || i ELSE '' END AS content, (h % 10)::VARCHAR AS agent,
+    {columns} FROM (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h
+    FROM range({count}) r(i)) AS t"""
+_HIDDEN = """SELECT ['0188', '0189', '018a'][h % 3 + 1] ||
+    lpad(format('{{:x}}', h % 65521), 4, '0') || '-0000-7000-9000-' ||
+    lpad(format('{{:x}}', i), 12, '0') AS id, [{owners}][(h // 37) % 6 + 1] AS owner,
+    (h // 41) % ({visible} * 10 + 1) / 10 AS place, ['Alice has tea.', '{secret} ' || i,
     'x', '-1', '{secret}', '99999999999999999999', repeat('{secret} ', (h % 90)::INTEGER), '1e999',
-    '2024-02-30', '0'][(h // 5) % 10 + 1] AS content, ['{secret}', '7', ''][h % 3 + 1] AS agent, {columns} FROM
-    (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h FROM range({count}) r(i)) AS t"""
+    '2024-02-30', '0'][(h // 5) % 10 + 1] AS content, ['{secret}', '7', ''][h % 3 + 1] AS agent,
+    {columns} FROM (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h
+    FROM range({count}) r(i)) AS t"""
 # What bob lets the user read: by a grant that which is open, by a policy that which came openly.
 _SHARED = """SELECT '01890000-0000-7000-8001-' || lpad(i::VARCHAR, 12, '0') AS id,
-    ['bob', 'bob', 'carol'][i % 3 + 1] AS owner, h % {visible} + 0.5 AS place,
+    ['bob', 'bob', 'carol', 'crew'][i % 4 + 1] AS owner, h % {visible} + 0.5 AS place,
     'Bob has shared ' || h % 9 AS content, '3' AS agent, {columns} FROM
     (SELECT i, (hash(i * 31 + {seed}) >> 2)::BIGINT AS h FROM range({count}) r(i)) AS t"""
 _NAMES = (
-    "id, owner, content, agent, session, kind, source, tags, importance, trust, sensitivity, attributes, "
-    "created_at, expires_at, hold"
+    "id, owner, content, agent, session, kind, source, tags, importance, trust, sensitivity, "
+    "attributes, created_at, expires_at, hold"
 )
 
 
@@ -88,7 +93,8 @@ def make(path: Path, world: World, moment: Moment) -> None:
         visible=world.visible,
         secret=SECRET,
     )
-    hidden = f"SELECT * REPLACE (if(owner = '{USER}', 'high', sensitivity) AS sensitivity) FROM ({hidden})"
+    secret = f"if(owner = '{USER}', 'high', sensitivity) AS sensitivity"
+    hidden = f"SELECT * REPLACE ({secret}) FROM ({hidden})"
     sources = [shown, hidden]
     if world.governed:
         shared = _SHARED.format(
@@ -118,43 +124,44 @@ def make(path: Path, world: World, moment: Moment) -> None:
             f"DELETE FROM memories WHERE {first} OR ({mine} AND content = 'true') "
             f"OR (NOT {mine} AND {turn} % 7 = 0)"
         )
-        if world.governed:
-            _share(admin._session._store, world.shown)
-        _define_hidden(path, world)
+    _define_hidden(path, world)
+    if world.governed:
+        _share(path)
     with connect(path, USER) as user:
-        for statement in TABLES:
+        for statement in (*TABLES, *SETUP):
             user.execute(statement)
         user.execute(
             "CREATE MATERIALIZED VIEW tea AS SELECT content FROM memories "
             "WHERE content LIKE '%tea%' MATERIALIZE AS PLAINTEXT"
         )
+    if world.users:
+        _make_users(path, world)
 
 
-def _share(store: Store, seed: int) -> None:
+def _share(path: Path) -> None:
     """Let the user read some rows of others, and stand policies before all that it reads."""
-    cursor = store.cursor()
-    rights = [
-        ("READ", "bob", "kind = 'open'", None),
-        ("READ", "carol", "kind = 'open'", START + timedelta(days=365)),
-        ("WRITE", "bob", "kind = 'open' AND importance > 0.3", None),
-        # Nothing comes of these: what has ended, and what somebody gave who has no right to.
-        ("READ", "bob", None, START - timedelta(days=1)),
-        ("READ", "zed", None, None),
-    ]
-    if seed % 2:
-        rights.append(("MATERIALIZE", "bob", None, None))
-    for number, (action, owner, predicate, until) in enumerate(rights, 1):
-        by = "carol" if owner == "zed" else owner
-        put_grant(
-            cursor,
-            Grant(number, action, MEMORIES, owner, USER, predicate, by, False, START, until),
-        )
-    quiet = "sensitivity IS NULL OR sensitivity <> 'high'"
-    put_policy(cursor, Policy("quiet", None, True, "SELECT", ("public",), quiet, None, START))
-    openly = "source = 'open'"
-    put_policy(cursor, Policy("openly", None, False, "SELECT", (USER,), openly, None, START))
-    cursor.close()
-    store.rights_changed()
+    rights = (
+        ("bob", "GRANT READ ON MEMORIES TO alice WHERE (kind = 'open')"),
+        ("bob", "GRANT WRITE ON MEMORIES TO alice WHERE (kind = 'open' AND importance > 0.3)"),
+        ("bob", "GRANT MATERIALIZE ON MEMORIES TO alice WHERE (hold)"),
+        ("carol", "GRANT READ ON MEMORIES TO alice WHERE (kind = 'open') UNTIL '2030-01-01'"),
+        # Nothing comes of these: what has ended, and what somebody gave who may not any more.
+        ("bob", "GRANT READ ON MEMORIES TO alice UNTIL '2025-12-31'"),
+        ("Alice", "GRANT READ, SHARE ON MEMORIES TO carol"),
+        ("carol", 'GRANT READ ON MEMORIES OF "Alice" TO alice'),
+        ("Alice", "REVOKE SHARE ON MEMORIES FROM carol"),
+        ("bob", "CREATE TABLE given AS SELECT 'x' AS id, 3 AS name"),
+        ("bob", "GRANT SELECT ON TABLE given TO alice"),
+        (
+            None,
+            "CREATE POLICY quiet ON memories AS RESTRICTIVE FOR SELECT "
+            "USING (sensitivity IS NULL OR sensitivity <> 'high')",
+        ),
+        (None, "CREATE POLICY openly ON memories FOR SELECT TO alice USING (source = 'open')"),
+    )
+    for owner, text in rights:
+        with connect(path, owner) as other:
+            other.execute(text)
 
 
 def _define_hidden(path: Path, world: World) -> None:
@@ -168,28 +175,35 @@ def _define_hidden(path: Path, world: World) -> None:
                 f"CREATE MATERIALIZED VIEW {draw.choice(('tea', 'v_' + SECRET))} AS "
                 "SELECT content FROM memories MATERIALIZE AS PLAINTEXT"
             )
+            for grantee in draw.sample(OTHERS[1:], 2):
+                right = draw.choice(("READ", "WRITE", "SHARE", "ALL"))
+                other.execute(f'GRANT {right} ON MEMORIES TO "{grantee}"')
+            other.execute(f"CREATE POLICY p_{SECRET} ON memories TO zed USING (kind = 'note')")
             if world.compiled:
                 for of in ("kind = 'open'", "true"):
                     other.execute(
                         f"SELECT content FROM memories WHERE {of} ORDER BY created_at LIMIT 6 "
                         "MATERIALIZE AS ACTIVATION"
                     ).fetchall()
-            if world.governed:
-                store, number = other._session._store, draw.randint(10, 99)
-                right = draw.choice(("READ", "WRITE", "SHARE"))
-                grantee = draw.choice(OTHERS)
-                put_grant(
-                    cursor := store.cursor(),
-                    Grant(number, right, MEMORIES, owner, grantee, None, owner, False, START, None),
-                )
-                cursor.close()
-                store.rights_changed()
+
+
+def _make_users(path: Path, world: World) -> None:
+    """Let nobody in without a password; from now on the user has one, and a role."""
+    known = ("root", "bob", USER, "carol", f"u_{SECRET}")
+    with connect(path, None) as founder:
+        for name in known[: 4 + world.hidden % 2]:
+            founder.execute(f"CREATE USER {name} WITH PASSWORD '{PASSWORD}'")
+        founder.execute("CREATE ROLE crew")
+        founder.execute(f"GRANT crew TO {USER}")
+        if world.hidden % 2:
+            founder.execute(f"CREATE ROLE r_{SECRET}")
+            founder.execute(f"GRANT r_{SECRET} TO bob, carol WITH ADMIN OPTION")
 
 
 def hidden_of(path: Path) -> list[object]:
     """Return digests of all that the user may not see, to compare it before and after."""
-    with connect(path, None) as admin:
-        cursor = admin._session._store.cursor()
+    store = Store.open(path, threads=1)
+    with closing(store.cursor()) as cursor:
         tables = cursor.execute(
             'SELECT format(\'"{}"."{}"\', schema_name, table_name), sql FROM duckdb_tables() '
             "WHERE schema_name LIKE 'of:%' AND schema_name <> ? ORDER BY ALL",
@@ -199,16 +213,19 @@ def hidden_of(path: Path) -> list[object]:
             "_memql.memories WHERE id::VARCHAR LIKE '%-9000-%'",
             "_memql.versions WHERE id::VARCHAR LIKE '%-9000-%'",
             f"_memql.views WHERE owner <> '{USER}'",
-            "_memql.grants",
-            "_memql.policies",
+            f"_memql.grants WHERE granted_by IS DISTINCT FROM '{USER}'",
+            f"_memql.policies WHERE owner IS DISTINCT FROM '{USER}'",
+            "_memql.users",
+            "_memql.roles",
+            "_memql.memberships",
             *(name for name, _ in tables),
         ]
         found: list[object] = [tables]
         for rows in hidden:
             digest = "SELECT count(*), md5(string_agg(r::VARCHAR, chr(10) ORDER BY r::VARCHAR))"
             found.append(cursor.execute(f"{digest} FROM (FROM {rows}) AS r").fetchall())
-        cursor.close()
-        return found
+    store.close()
+    return found
 
 
 def worlds_of(number: int) -> tuple[World, World]:
@@ -216,6 +233,7 @@ def worlds_of(number: int) -> tuple[World, World]:
     draw = random.Random(number)
     visible = draw.choice((0, 1, 7, 40, 40, 40, 120, 400))
     counts = draw.sample((0, 0, 1, 30, 400, 3000), 2)
-    governed, compiled = draw.random() < 0.5, draw.random() < 0.3
-    first = World(number, 2 * number, counts[0], visible, governed)
-    return first, World(number, 2 * number + 1, counts[1], visible, governed, compiled)
+    governed, compiled = draw.random() < 0.6, draw.random() < 0.3
+    users = draw.random() < 0.4
+    one = World(number, 2 * number, counts[0], visible, governed, users)
+    return one, World(number, 2 * number + 1, counts[1], visible, governed, users, compiled)

@@ -136,3 +136,22 @@ def test_nothing_behind_the_magic_shows_its_use(
 ) -> None:
     run(shell, "%memql")
     assert "%memql connect STORE" in capsys.readouterr().out
+
+
+def test_a_store_with_users_asks_for_a_password(
+    shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MEMQL_PASSWORD", raising=False)
+    monkeypatch.delenv("MEMQL_TOKEN", raising=False)
+    store = str(tmp_path / "store.memql")
+    with memql.connect(store) as con:
+        con.execute("CREATE USER ann PASSWORD 'ann-pw'")
+    monkeypatch.setattr("memql.magics.getpass", lambda prompt: "ann-pw")
+    run(shell, f"%memql connect {store} --user ann")
+    assert list(run(shell, "%memql SHOW USERS"))[0][0] == "ann"
+    monkeypatch.setattr("memql.magics.getpass", lambda prompt: "wrong")
+    with pytest.raises(memql.Error, match="password or token is wrong"):
+        run(shell, f"%memql connect {store} --user ann")
+    monkeypatch.setenv("MEMQL_PASSWORD", "ann-pw")
+    run(shell, f"%memql connect {store} --user ann")
+    assert list(run(shell, "%memql SHOW USERS"))[0][0] == "ann"

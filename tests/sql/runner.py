@@ -80,8 +80,8 @@ class Runner:
             self._user, password = command[1:]
             if self._user in self._connections:
                 self._connections.pop(self._user).close()
-            connection = memql.connect(self._store, user=self._user, password=password)
-            self._connections[self._user] = connection
+            opened = memql.connect(self._store, user=self._user, password=password)
+            self._connections[self._user] = opened
             return 0
         if command[0] == "reopen":
             self._close()
