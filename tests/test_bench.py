@@ -40,6 +40,20 @@ def test_planning_and_writes(bench: Bench) -> None:
     assert "print for DuckDB" in printed
 
 
+def test_governance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    governance = importlib.import_module("tests.bench.governance")
+    for name, value in (("MEMORIES", 3000), ("OWNERS", 30), ("GIVERS", 3)):
+        monkeypatch.setattr(governance, name, value)
+    printed = bench("governance")
+    assert "3,000 memories of 30 owners, loaded in" in printed
+    for query in governance.QUERIES:
+        assert query.name in printed
+    allowed = governance._ALLOWED.replace("= 'active'", "<> 'active'")
+    monkeypatch.setattr(governance, "_ALLOWED", allowed)
+    with pytest.raises(SystemExit, match="wrong: one row by id: other rows"):
+        bench("governance")
+
+
 def test_overhead(bench: Bench) -> None:
     assert "memql / model.generate: " in bench("overhead")
 

@@ -15,6 +15,7 @@ from memql.engine.bind.shape import MEMORIES
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.names import fold
 from memql.engine.printing import FILE_TABLE
+from memql.storage.idempotency import KEY_COLUMN
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,7 +87,8 @@ def _columns_of_values(tree: exp.Expr) -> list[str] | None:
     if schema.this.args.get("db") is not None or fold(schema.this.name) != MEMORIES:
         return None
     columns = [fold(column.name) for column in schema.expressions]
-    if len(source.expressions) != 1 or not all(column in MEMORY_NAMES for column in columns):
+    known = (*MEMORY_NAMES, KEY_COLUMN)
+    if len(source.expressions) != 1 or not all(column in known for column in columns):
         return None
     items = source.expressions[0].expressions
     if len(items) != len(columns):

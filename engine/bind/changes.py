@@ -23,6 +23,7 @@ from memql.engine.plan import Relation
 from memql.engine.tables import OrdinaryTable, resolve_sequences, resolve_types
 from memql.engine.unbuilt import not_yet
 from memql.errors import NotSupportedError, ProgrammingError
+from memql.storage.idempotency import KEY_COLUMN
 from memql.storage.schema import MEMORY_COLUMNS
 
 # What only MemQL itself writes.
@@ -143,7 +144,7 @@ def _bind_insert(tree: exp.Insert, binder: QueryBinder) -> InsertPlan:
             statement=binder.context.text,
             code="42601",
         )
-    _check_columns(columns, nodes, binder)
+    _check_columns(columns, nodes, binder, (*MEMORY_NAMES, KEY_COLUMN))
     _check_width(source, columns, binder)
     if "content" not in columns:
         raise ProgrammingError(
@@ -319,12 +320,15 @@ def _check_target(table: exp.Expr, verb: str, binder: QueryBinder) -> None:
 
 
 def _check_columns(
-    columns: tuple[str, ...] | list[str], nodes: list[exp.Expr], binder: QueryBinder
+    columns: tuple[str, ...] | list[str],
+    nodes: list[exp.Expr],
+    binder: QueryBinder,
+    known: tuple[str, ...] = MEMORY_NAMES,
 ) -> None:
     context = binder.context
     for number, (name, node) in enumerate(zip(columns, nodes, strict=True)):
-        if name not in MEMORY_NAMES:
-            raise unknown("column", name, MEMORY_NAMES, context, node)
+        if name not in known:
+            raise unknown("column", name, known, context, node)
         if name in COMPUTED_COLUMNS:
             raise ProgrammingError(
                 f"the column {name} is computed by MemQL",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -29,12 +29,17 @@ def arrow_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Tabl
         return None
     arrays = []
     for values, column in zip(zip(*rows, strict=True), columns, strict=True):
-        kind, fits = _KINDS[_TYPES.get(column, "VARCHAR")]
-        if not all(value is None or fits(value) for value in values):
+        kind, types = _KINDS.get(_TYPES.get(column, "VARCHAR"), _NEITHER)
+        found = set(map(type, values)) - {type(None)}
+        if not found <= types:
+            return None
+        if kind == "texts" and {type(one) for value in values for one in value or ()} - {str}:
             return None
         if kind == "id":
             values = tuple(None if value is None else str(value) for value in values)
         elif kind == "time":
+            if any(value is not None and value.tzinfo is None for value in values):
+                return None  # one without a zone is DuckDB's to place
             values = tuple(None if value is None else value.astimezone(UTC) for value in values)
         try:
             arrays.append(pa.array(values, _arrow_type(kind)))
@@ -56,44 +61,14 @@ def _arrow_type(kind: str) -> pa.DataType:
     }[kind]
 
 
-def _is_text(value: Any) -> bool:
-    return type(value) is str
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
-def _is_id(value: Any) -> bool:
-    return type(value) in (str, UUID)
-
-
-def _is_time(value: Any) -> bool:
-    # One without a zone is DuckDB's to place.
-    return type(value) is datetime and value.tzinfo is not None
-
-
-def _is_truth(value: Any) -> bool:
-    return type(value) is bool
-
-
-def _is_texts(value: Any) -> bool:
-    return type(value) is list and all(type(item) is str for item in value)
-
-
-def _never(value: Any) -> bool:
-    return False
-
-
 _TYPES = dict(MEMORY_COLUMNS)
-_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "VARCHAR": ("text", _is_text),
-    "JSON": ("text", _is_text),
-    "DOUBLE": ("number", _is_number),
-    "UUID": ("id", _is_id),
-    "TIMESTAMPTZ": ("time", _is_time),
-    "BOOLEAN": ("truth", _is_truth),
-    "VARCHAR[]": ("texts", _is_texts),
-    "UUID[]": ("texts", _never),
-    "BIGINT": ("number", _never),
+_KINDS: dict[str, tuple[str, set[type]]] = {
+    "VARCHAR": ("text", {str}),
+    "JSON": ("text", {str}),
+    "DOUBLE": ("number", {int, float}),
+    "UUID": ("id", {str, UUID}),
+    "TIMESTAMPTZ": ("time", {datetime}),
+    "BOOLEAN": ("truth", {bool}),
+    "VARCHAR[]": ("texts", {list}),
 }
+_NEITHER: tuple[str, set[type]] = ("text", set())

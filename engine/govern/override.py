@@ -58,7 +58,7 @@ def note_reading(
         note_alone(store, context, "OVERRIDE", EVERYBODYS, detail)
 
 
-_READ_NOTHING = (
+_READ_NOTHING: tuple[type[exp.Expr], ...] = (
     syntax.SetSetting,
     syntax.ShowSetting,
     exp.Transaction,

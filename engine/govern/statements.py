@@ -127,4 +127,4 @@ _STATEMENTS: Mapping[type[exp.Expr], tuple[str, Callable[[Any, Governor], Change
     syntax.AlterPolicy: ("ALTER POLICY", alter_policy),
     syntax.DropPolicy: ("DROP POLICY", drop_policy),
 }
-GOVERNING = tuple(_STATEMENTS)
+GOVERNING: tuple[type[exp.Expr], ...] = tuple(_STATEMENTS)

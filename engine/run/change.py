@@ -23,11 +23,13 @@ from memql.engine.names import quote
 from memql.engine.printing import print_query
 from memql.engine.result import Result, arrow_of, columns_of, plain_arrow, rescanned
 from memql.engine.run.executor import Executor
+from memql.engine.run.idempotency import new_rows
 from memql.engine.run.relation import run_printed, translate
 from memql.engine.run.tables import run_table_change
 from memql.engine.run.written import check_inserted, check_updated
 from memql.errors import DataError, IntegrityError, ProgrammingError
 from memql.storage import memories
+from memql.storage.idempotency import KEY_COLUMN
 from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -82,22 +84,24 @@ class ChangeRunner:
             OperationalError: another transaction changed the same rows.
         """
         table = self.executor.table(plan.relation, None, write=False)
+        count = table.num_rows
         try:
             if isinstance(plan, InsertPlan):
                 # What is missing is filled in with columns in Arrow's own types.
-                ids = self._insert(plan, plain_arrow(table))
+                ids, count = self._insert(plan, plain_arrow(table))
             elif isinstance(plan, UpdatePlan):
                 ids = self._update(plan, table)
             else:
                 assert isinstance(plan, DeletePlan)
                 ids = self._set(table, {"state": "'archived'"})
-            if table.num_rows:
+            if count:
                 self.transaction.mark_dirty()
-            return self._returned(plan.returning, ids, table.num_rows)
+            return self._returned(plan.returning, ids, count)
         except duckdb.Error as error:
             raise translate(error, self.context) from error
 
-    def _insert(self, plan: InsertPlan, table: pa.Table) -> pa.Array:
+    def _insert(self, plan: InsertPlan, table: pa.Table) -> tuple[pa.Array, int]:
+        """Insert rows; return the ids of all, and how many were not there already."""
         import pyarrow as pa
 
         count = table.num_rows
@@ -108,7 +112,7 @@ class ChangeRunner:
                 code="42501",
             )
         self._check_values(table, plan.columns)
-        ids = pa.array([str(one) for one in memories.new_ids(count)], pa.string())
+        ids = pa.array(memories.new_id_texts(count), pa.string())
         moment = pa.timestamp("us", tz="UTC")
         now = pa.scalar(self.context.now, moment)
         defaults: dict[str, pa.Scalar] = {
@@ -130,10 +134,14 @@ class ChangeRunner:
         columns["state"] = _repeat(pa.scalar("active"), count)
         columns["version"] = _repeat(pa.scalar(self.transaction.version, pa.int64()), count)
         rows = pa.table(columns)
+        ids = rows.column("id")
         if count:
             check_inserted(rows, self.executor)
-            memories.insert(self.cursor, rows)
-        return rows.column("id")
+            if KEY_COLUMN in plan.columns:
+                rows, ids = new_rows(rows, table.column(KEY_COLUMN), plan.columns, self.executor)
+            if rows.num_rows:
+                memories.insert(self.cursor, rows)
+        return ids, rows.num_rows
 
     def _update(self, plan: UpdatePlan, table: pa.Table) -> pa.Array:
         renamed = table.rename_columns(["id", *plan.columns])

@@ -54,9 +54,9 @@ class Moment:
         """Return an id that nothing has."""
         return UUID(f"01990000-0000-7000-8000-{self.number:06x}{next(self._ids):06x}")
 
-    def new_ids(self, count: int) -> list[UUID]:
+    def new_ids(self, count: int) -> list[str]:
         """Return ids of new memories."""
-        return [self.uuid() for _ in range(count)]
+        return [str(self.uuid()) for _ in range(count)]
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def one_moment() -> Iterator[Moment]:
     quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "datetime", moment)
-        patch.setattr(memories, "new_ids", moment.new_ids)
+        patch.setattr(memories, "new_id_texts", moment.new_ids)
         patch.setattr(executor, "uuid4", moment.uuid)
         patch.setattr(audit, "time", moment)
         patch.setattr(passwords, "_hasher", lambda: quick)

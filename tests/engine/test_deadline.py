@@ -230,6 +230,7 @@ def test_an_interruption_that_hits_begin_leaves_no_transaction(
     with monkeypatch.context() as patched:
         patched.setattr(session, "_cursor", broken)
         patched.setattr(session._transaction, "_cursor", broken)
+        patched.setattr(session._changes, "_cursor", broken)
         patched.setattr(session, "_own_cursor", lambda: broken)
         with pytest.raises(memql.OperationalError):
             con.execute(text).fetchall()

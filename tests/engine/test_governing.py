@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -87,6 +88,26 @@ def test_the_audit_names_the_user_behind_a_role(
     assert [row[:3] for row in own] == [(None, "ann", "SET ROLE"), (None, "ann", "GRANT")]
     assert '"role": "staff"' in own[1][3]
     assert rows(ann, "SELECT owner, granted_by FROM memql.grants") == [("staff", "staff")]
+
+
+def test_statements_of_several_threads_come_one_after_the_other(
+    root: memql.Connection, connect: Connect
+) -> None:
+    connections = [connect("root", "root-pw") for _ in range(4)]
+
+    def give(con: memql.Connection, number: int) -> None:
+        for kind in range(5):
+            con.execute(f"GRANT READ ON MEMORIES TO ann WHERE (kind = '{number} {kind}')")
+
+    threads = [Thread(target=give, args=pair) for pair in zip(connections, range(4), strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert rows(root, "SELECT count(DISTINCT predicate), count(*) FROM memql.grants") == [(20, 20)]
+    cursor = root._session._store.cursor()
+    assert cursor.execute("SELECT max(id) FROM _memql.grants").fetchall() == [(20,)]
+    assert audit.first_broken(cursor) is None
 
 
 _DYING = """

@@ -1,0 +1,80 @@
+"""Inserts that are tried again: what was written under the same key is not written twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from memql.engine.run.statement import Statement
+from memql.errors import DataError, IntegrityError
+from memql.storage import idempotency
+from memql.storage.idempotency import KEY_COLUMN, KeyName, Written
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A statement that is tried again computes these anew.
+_NOT_COMPARED = frozenset(("id", KEY_COLUMN, "created_at", "valid_from", "valid_to", "expires_at"))
+
+
+def new_rows(
+    rows: pa.Table, keys: pa.ChunkedArray, given: Sequence[str], statement: Statement
+) -> tuple[pa.Table, pa.Array]:
+    """Return the rows that are not written yet, and the ids of all.
+
+    Args:
+        rows: of memories, with their ids.
+        keys: the idempotency key of each, or NULL.
+        given: the columns that the statement names.
+
+    Raises:
+        IntegrityError: a key was used for another memory.
+        DataError: a key is empty.
+    """
+    import pyarrow as pa
+
+    texts = keys.to_pylist()
+    if "" in texts:
+        row = texts.index("") + 1
+        raise DataError(f"an idempotency key cannot be empty (row {row})", code="22023")
+    compared = sorted({"owner", *given} - _NOT_COMPARED)
+    contents = rows.select(compared).to_pylist()
+    ids = rows.column("id").to_pylist()
+    names: list[KeyName | None] = [
+        None if key is None else (_whose(content["owner"], statement), key)
+        for key, content in zip(texts, contents, strict=True)
+    ]
+    asked = list(dict.fromkeys(name for name in names if name is not None))
+    if not asked:
+        return rows, rows.column("id")
+    known = idempotency.lookup(statement.cursor, asked)
+    fresh: dict[KeyName, Written] = {}
+    kept: list[int] = []
+    for number, (name, content) in enumerate(zip(names, contents, strict=True)):
+        if name is None:
+            kept.append(number)
+            continue
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).digest()
+        written = known.get(name) or fresh.get(name)
+        if written is None:
+            fresh[name] = Written(str(ids[number]), digest)
+            kept.append(number)
+        elif written.digest != digest:
+            raise IntegrityError(
+                f"the idempotency key {name[1]!r} was used for another memory (row {number + 1})",
+                hint="one key is for one memory: take another for other content",
+                code="23505",
+            )
+        else:
+            ids[number] = written.memory_id
+    if fresh:
+        idempotency.add(statement.cursor, fresh, statement.context.now)
+    return rows.take(pa.array(kept, pa.int64())), pa.array(ids, pa.string())
+
+
+def _whose(owner: str, statement: Statement) -> str:
+    """Return whose keys a row's is one of: they tell nothing to others who write for its owner."""
+    rights = statement.context.rights
+    return owner if rights.writes_everything else rights.owner
