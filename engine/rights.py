@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 PUBLIC = "public"
 DEFAULT_OWNER = "local"
 
-# Grants of grants multiply. What is beyond this gives no right.
-MAX_REACHES = 1000
-_MAX_STEPS = 20_000
+# How many grants of one action on one owner's memories a user may give to one grantee, and how
+# many policies a user may make: the conditions of all are a part of the grantee's queries.
+MAX_GIVEN = 20
+# Grants of grants multiply. What is beyond this, of one giver or in all, gives no right.
+_MAX_OF_GIVER = 100
+_MAX_REACHES = 20_000
+_MAX_STEPS = 50_000
 
 
 @dataclass(frozen=True)
@@ -275,20 +279,31 @@ class Catalog:
             return []
         above |= {(name, action)}
         own = {name, *self.roles_of(name)}
+        grants = [
+            grant
+            for grantee in sorted({*own, PUBLIC})
+            for grant in self._memory_grants.get((grantee, action), ())
+            if grant.owner not in own
+        ]
         found: dict[Reach, None] = {}
-        for grantee in sorted({*own, PUBLIC}):
-            for grant in self._memory_grants.get((grantee, action), ()):
-                if grant.owner in own:
-                    continue
-                predicates = frozenset() if grant.predicate is None else {grant.predicate}
-                reach = Reach(grant.owner, frozenset(predicates), grant.until)
-                if next(steps, None) is None:
-                    return list(found)
-                for one in self._given(reach, grant, action, above, steps):
-                    found[one] = None
-                    if len(found) >= MAX_REACHES:
-                        return list(found)
+        of_giver: Counter[tuple[str | None, str | None]] = Counter()
+        # What owners give counts first, whatever others give on.
+        for grant in sorted(grants, key=lambda grant: not self._is_owners(grant)):
+            giver = (grant.granted_by, grant.owner)
+            if next(steps, None) is None or len(found) >= _MAX_REACHES:
+                break
+            predicates = frozenset() if grant.predicate is None else {grant.predicate}
+            reach = Reach(grant.owner, frozenset(predicates), grant.until)
+            given = self._given(reach, grant, action, above, steps)
+            room = _MAX_OF_GIVER - of_giver[giver]
+            found.update(dict.fromkeys(given[: max(room, 0)]))
+            of_giver[giver] += len(given)
         return list(found)
+
+    def _is_owners(self, grant: Grant) -> bool:
+        """Tell whether a grant is by the owner of what it is on, or by who may give everything."""
+        giver = grant.granted_by
+        return giver is None or grant.owner in {giver, *self.roles_of(giver)}
 
     def _given(
         self,
@@ -299,7 +314,7 @@ class Catalog:
         steps: Iterator[int],
     ) -> list[Reach]:
         giver = grant.granted_by
-        if giver is None or grant.owner in {giver, *self.roles_of(giver)}:
+        if giver is None or self._is_owners(grant):
             return [reach]
         # Everybody's memories are given on by who holds everybody's; one owner's by either.
         wide = {None} if reach.owner is None else {None, reach.owner}
@@ -307,7 +322,7 @@ class Catalog:
         if action == "SHARE":
             return [reach.narrowed(one) for one in held]
         shared = [one for one in self._walk(giver, "SHARE", above, steps) if one.owner in wide]
-        pairs = islice(product(held, shared), MAX_REACHES)
+        pairs = islice(product(held, shared), _MAX_OF_GIVER)
         return [reach.narrowed(one).narrowed(other) for one, other in pairs]
 
     def table_rights(self, owner: str, name: str, now: datetime) -> list[Grant]:

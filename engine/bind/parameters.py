@@ -197,7 +197,7 @@ def _check_text(value: Any) -> None:
         except UnicodeEncodeError as error:
             raise DataError(
                 f"a parameter holds half of a character (a lone surrogate) at place "
-                f"{error.start + 1} of {value[:40]!r}",
+                f"{error.start + 1} of its {len(value)}",
                 code="22021",
             ) from None
     elif isinstance(value, Mapping):

@@ -7,6 +7,7 @@ is of the kind of the column that it is compared with.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -35,9 +36,14 @@ _KINDS = {
 }
 KIND_OF_COLUMN: dict[str, str] = {name: _KINDS[kind] for name, kind in MEMORY_COLUMNS}
 
+MAX_CONDITION_CHARACTERS = 1000
+
+_MOST_DIGITS = 30
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # What Python and DuckDB read alike.
 _TIME = re.compile(
-    r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{3}|\.\d{6})?)?(Z|[+-]\d\d(:\d\d)?)?)?"
+    r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{3}|\.\d{6})?)?(Z|[+-]\d\d(:\d\d)?)?)?",
+    re.ASCII,
 )
 
 _ORDERS = (exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE)
@@ -89,13 +95,23 @@ def check_predicate(predicate: exp.Expr, context: StatementContext) -> None:
             statement=context.text,
             code="42P02",
         )
+    text = predicate.sql(dialect=PlainDuckDB)
+    if len(text) > MAX_CONDITION_CHARACTERS:
+        raise ProgrammingError(
+            f"the condition of a grant or a policy has {len(text):,} characters, at most "
+            f"{MAX_CONDITION_CHARACTERS:,} are possible: it becomes a part of others' queries",
+            hint="mark the memories (tags, kind, session) and ask for the mark",
+            position=position(context.text, predicate),
+            statement=context.text,
+            code="54001",
+        )
     for column in predicate.find_all(exp.Column):
         if fold(column.name) not in KIND_OF_COLUMN:
             raise unknown("column", column.name, list(KIND_OF_COLUMN), context, column)
     if not _Reader(_of_memories, {}, wide=True).holds(predicate):
         raise ProgrammingError(
             "the condition of a grant or a policy could fail on a memory, or looks beyond it: "
-            f"{predicate.sql(dialect=PlainDuckDB)}",
+            f"{text}",
             hint=HINT,
             position=position(context.text, predicate),
             statement=context.text,
@@ -240,10 +256,12 @@ def _is_now(node: exp.Expr) -> bool:
 
 
 def _number_fits(node: exp.Literal, kind: str) -> bool:
-    if node.is_string:
-        return False
-    # Beside a number with a point DuckDB would cast the column, which can fail.
-    return kind == "number" or (kind == "whole" and node.is_int and _is_small(int(node.name)))
+    if node.is_string or len(node.name) > _MOST_DIGITS:
+        return False  # DuckDB reads long numbers as types whose casts can fail
+    if node.is_int:
+        return kind in ("number", "whole") and _is_small(int(node.name))
+    # Beside a whole column DuckDB would cast the column to it, which can fail.
+    return kind == "number" and math.isfinite(float(node.name))
 
 
 def _is_small(number: int) -> bool:
@@ -267,9 +285,7 @@ def _value_fits(value: Any, kind: str) -> bool:
         return True
     try:
         if kind == "id":
-            UUID(value)
-            # What Python takes beyond this form, DuckDB does not.
-            return len(value) == 36
+            return _ID.fullmatch(value) is not None
         if kind == "time":
             datetime.fromisoformat(value)
             return _TIME.fullmatch(value) is not None

@@ -16,7 +16,7 @@ from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.govern.names import grantee
 from memql.engine.govern.ruling import Change, Ruling
 from memql.engine.names import fold, position, unknown
-from memql.engine.rights import PUBLIC
+from memql.engine.rights import MAX_GIVEN, PUBLIC
 from memql.engine.tables import MAIN
 from memql.errors import DataError, NotSupportedError, ProgrammingError
 from memql.storage import governance
@@ -90,11 +90,32 @@ def grant(tree: syntax.Grant, governor: Governor) -> Change:
                 )
                 old = known.get(_key(given))
                 if old is None:
+                    _check_room(given, ruling)
                     number += 1
                 governance.put_grant(ruling.cursor, given if old is None else _both(old, given))
         return f"{', '.join(map(str, objects))} to {', '.join(names)}"
 
     return give
+
+
+def _check_room(given: Grant, ruling: Ruling) -> None:
+    """Refuse one grant more with another condition than a grantee's queries can bear."""
+    if given.target != MEMORIES:
+        return
+    alike = [
+        one
+        for one in ruling.rights.catalog.governance.grants
+        if (one.action, one.target, one.owner, one.grantee, one.granted_by)
+        == (given.action, given.target, given.owner, given.grantee, given.granted_by)
+    ]
+    if len(alike) >= MAX_GIVEN:
+        raise ProgrammingError(
+            f"{given.grantee} has {len(alike)} grants of {given.action} with other conditions from "
+            f"the same giver, at most {MAX_GIVEN} are possible",
+            hint="REVOKE them, and GRANT once with a condition that holds for all",
+            statement=ruling.context.text,
+            code="54001",
+        )
 
 
 def _key(one: Grant) -> tuple[object, ...]:

@@ -13,7 +13,7 @@ from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.govern.names import grantee
 from memql.engine.govern.ruling import Change, Ruling
 from memql.engine.names import fold, position, unknown
-from memql.engine.rights import PUBLIC
+from memql.engine.rights import MAX_GIVEN, PUBLIC
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage import governance
 from memql.storage.governance import MEMORIES, Policy
@@ -36,6 +36,14 @@ def create_policy(tree: syntax.CreatePolicy, governor: Governor) -> Change:
                 position=position(context.text, tree.this),
                 statement=context.text,
                 code="42710",
+            )
+        others = [one for one in ruling.rights.catalog.governance.policies if one.owner == owner]
+        if owner is not None and len(others) >= MAX_GIVEN:
+            raise ProgrammingError(
+                f"{owner} has {len(others)} policies, at most {MAX_GIVEN} are possible",
+                hint="DROP POLICY takes one away",
+                statement=context.text,
+                code="54001",
             )
         policy = Policy(
             name,

@@ -90,7 +90,7 @@ class Governor:
             NotSupportedError: it reads rows.
         """
         place = position(self.context.text, node)
-        if node.find(exp.Query, syntax.Generate) is not None:
+        if node.find(exp.Query, exp.AggFunc, exp.Window, exp.Unnest, exp.Explode) is not None:
             raise not_possible(f"a query behind {what}", self.context, place)
         column = node.find(exp.Column)
         if column is not None:
@@ -99,7 +99,10 @@ class Governor:
         query = exp.Select(expressions=[exp.alias_(cast, "moment")])
         rows = self.executor.run(self.binder.bind(query)).rows
         assert rows is not None  # a query
-        value = rows.fetchall()[0][0]
+        found = rows.fetchall()
+        if len(found) != 1:
+            raise not_possible(f"a list of times behind {what}", self.context, place)
+        value = found[0][0]
         if value == datetime.max:
             return None  # DuckDB's 'infinity'
         if not isinstance(value, datetime):

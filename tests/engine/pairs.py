@@ -115,10 +115,10 @@ def connect(path: Path, user: str | None) -> memql.Connection:
         return memql.connect(path, user=user, password=PASSWORD, threads=1)
 
 
-def said(connection: memql.Connection, text: str) -> Said:
+def said(connection: memql.Connection, text: str, *parameters: Any) -> Said:
     """Run a statement and return what it says."""
     try:
-        cursor = connection.execute(text)
+        cursor = connection.execute(text, parameters or None)
         rows = cursor.fetchall() if cursor.description else []
     except memql.Error as error:
         return Said(error=f"{type(error).__name__} {error.code}: {error}")
@@ -145,6 +145,9 @@ def _exact(value: Any) -> str:
 # In plans: with COSTS on they tell how long something took.
 _SECONDS = re.compile(r"(seconds\"?:) [0-9.e-]+( ms)?")
 
+
+# A text, or a text and the values of its parameters.
+Statement = str | tuple[Any, ...]
 
 # -- pairs -----------------------------------------------------------------------------------------
 
@@ -173,20 +176,21 @@ class Pair:
         for connection in self.connections:
             connection.close()
 
-    def ask(self, text: str) -> tuple[Said, Said]:
+    def ask(self, text: str, *parameters: Any) -> tuple[Said, Said]:
         """Return what both say to one statement at one moment."""
         self._number += 1
         found = []
         for connection in self.connections:
             self.moment.set(self._number)
-            found.append(said(connection, text))
+            found.append(said(connection, text, *parameters))
         return found[0], found[1]
 
-    def interference(self, statements: Sequence[str]) -> str | None:
+    def interference(self, statements: Sequence[Statement]) -> str | None:
         """Run statements and say where the answers are not the same, None if nowhere."""
         odd = None
-        for text in statements:
-            found = difference(*self.ask(text))
+        for statement in statements:
+            asked = (statement,) if isinstance(statement, str) else statement
+            found = difference(*self.ask(*asked))
             if odd is None and found is not None:
-                odd = f"{text}\n{found}"
+                odd = f"{asked}\n{found}"
         return odd

@@ -9,12 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from tests.engine.pairs import Statement
 from tests.engine.random_forms import random_query
 from tests.engine.random_queries import Queries
 from tests.engine.random_writes import random_write
 from tests.engine.worlds import OTHERS, SECRET
 
-Probe = tuple[str, ...]
+Probe = tuple[Statement, ...]
 
 _COLUMNS = "owner kind session source content tags importance trust created_at version id".split()
 _ID = "01890000-0000-7000-9000-000000000001"
@@ -344,6 +345,22 @@ def _changed(draw: Queries) -> Probe:
     return ("BEGIN", change, *more, *after, "ROLLBACK")
 
 
+# With parameters, the plan of a text is kept for each of their types.
+_ASKED = (
+    "SELECT id, content FROM memories WHERE {0} = ? AND importance < ? LIMIT ?",
+    "SELECT {0}, count(*) FROM memories WHERE {0} >= ? OR trust > ? GROUP BY {0} LIMIT ?",
+    "SELECT first({0}), ? FROM memories WHERE agent > ? OR agent::INTEGER < ?",
+    "UPDATE memories SET importance = ? WHERE {0} = ? OR trust = ? RETURNING id, importance",
+)
+_VALUES = ("fact", "alice", "bob", 3, -1, 0.5, None, True, "2024-02-29", 10**19)
+
+
+def _with_parameters(draw: Queries) -> Probe:
+    text = draw.pick(_ASKED).format(draw.pick(_COLUMNS))
+    asked = [(text, *(draw.pick(_VALUES) for _ in range(3))) for _ in range(3)]
+    return ("BEGIN", *asked, "ROLLBACK") if "UPDATE" in text else tuple(asked)
+
+
 def _in_a_role(draw: Queries) -> Probe:
     return ("SET ROLE crew", _read(draw), *_changed(draw), "RESET ROLE", _read(draw))
 
@@ -368,6 +385,7 @@ _FORMS: list[Callable[[Queries], Probe]] = [
     _one(_model),
     *[_listed(_CATALOG)] * 2,
     _listed(_NAMES),
+    _with_parameters,
     _in_a_role,
     _governing,
 ]

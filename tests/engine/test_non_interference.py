@@ -33,14 +33,14 @@ from memql.engine.run import answers, executor, relation
 from memql.engine.run.executor import Executor
 from memql.engine.views import ViewCatalog
 from memql.storage import store
-from tests.engine.pairs import Moment, Pair, connect, difference, one_moment
+from tests.engine.pairs import Moment, Pair, Statement, connect, difference, one_moment
 from tests.engine.random_probes import random_model_probe, random_probe
 from tests.engine.worlds import USER, World, hidden_of, make, worlds_of
 from tests.soak import SOAK_FACTOR
 
 pytestmark = pytest.mark.slow
 
-PAIRS, STATEMENTS, CASES = (50, 100, 100) if SOAK_FACTOR > 1 else (8, 40, 4)
+PAIRS, STATEMENTS, CASES = (50, 100, 100) if SOAK_FACTOR > 1 else (8, 30, 3)
 MANY_ROWS = 300_000 if SOAK_FACTOR > 1 else 60_000
 # Some of the pairs, for what is switched off and for what is broken.
 GOVERNED, OWN_ONLY, USERS = 9, 15, 16
@@ -94,7 +94,7 @@ def _hidden_before(folder: Path) -> list[list[object]]:
     return [hidden_of(folder / name) for name in "ab"]
 
 
-Probes = Callable[[int], Sequence[str]]
+Probes = Callable[[int], Sequence[Statement]]
 
 
 def differences(pair: Pair, seeds: Iterable[int], probes: Probes = random_probe) -> Iterator[str]:
