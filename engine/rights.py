@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -26,10 +26,10 @@ DEFAULT_OWNER = "local"
 # How many grants of one action on one owner's memories a user may give to one grantee, and how
 # many policies a user may make: the conditions of all are a part of the grantee's queries.
 MAX_GIVEN = 20
-# Grants of grants multiply. What is beyond this, of one giver or in all, gives no right.
+# Grants of grants multiply: what one giver gives beyond this on one owner's memories, and what is
+# given on more often than this, gives no right.
 _MAX_OF_GIVER = 100
-_MAX_REACHES = 20_000
-_MAX_STEPS = 50_000
+_LONGEST_CHAIN = 64
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ class Reach:
             self.predicates | other.predicates,
             min(ends, default=None),
         )
+
+    def covers(self, other: Reach) -> bool:
+        """Tell whether another reach of the same owner is in this one."""
+        lasts = self.until is None or (other.until is not None and other.until <= self.until)
+        return lasts and self.owner == other.owner and self.predicates <= other.predicates
+
+
+def _reach(grant: Grant) -> Reach:
+    predicates = frozenset() if grant.predicate is None else frozenset((grant.predicate,))
+    return Reach(grant.owner, predicates, grant.until)
 
 
 @dataclass(frozen=True)
@@ -181,10 +191,13 @@ class Identity:
         authenticated: whether a password or token was checked.
         role: the role that SET ROLE put on, or None.
         override: why an administrator reads everybody's memories; empty where it does not.
+        since: when the user whose password was checked was created: another of the same name is
+            another user.
     """
 
     user: str | None
     authenticated: bool = False
+    since: datetime | None = None
     role: str | None = None
     override: str = ""
 
@@ -206,7 +219,13 @@ class Identity:
                 code="28000",
             )
         found = catalog.users.get(user)
-        if self.user is not None and found is None:
+        if self.user is None and found is not None:
+            raise OperationalError(
+                f"{user} is a user now: who connected without one is nobody",
+                hint=f"connect again: memql.connect(store, user='{user}', password=...)",
+                code="28000",
+            )
+        if self.user is not None and (found is None or found.created_at != self.since):
             raise OperationalError(f"the user {user} was dropped", code="28000")
         if found is not None and found.valid_until is not None and found.valid_until <= now:
             raise OperationalError(
@@ -240,16 +259,14 @@ class Catalog:
         self.users: dict[str, User] = {user.name: user for user in governance.users}
         self.roles = {role.name: role for role in governance.roles}
         self.table_grants: dict[tuple[str, str], list[Grant]] = defaultdict(list)
-        self._memory_grants: dict[tuple[str, str], list[Grant]] = defaultdict(list)
         for grant in governance.grants:
-            if grant.target == MEMORIES:
-                self._memory_grants[grant.grantee, grant.action].append(grant)
-            elif grant.owner is not None:
+            if grant.target != MEMORIES and grant.owner is not None:
                 self.table_grants[grant.owner, fold(grant.target)].append(grant)
         self._roles: dict[str, list[str]] = defaultdict(list)
         for membership in governance.memberships:
             self._roles[membership.member].append(membership.role)
         self._reaches: dict[tuple[str, str], tuple[Reach, ...]] = {}
+        self._counts: Counter[tuple[str, str, str | None, str | None]] = Counter()
 
     def roles_of(self, name: str) -> set[str]:
         """Return the roles that a user or role is a member of, directly or through others."""
@@ -266,64 +283,80 @@ class Catalog:
         """Return what grants on memories let a user or role do, beside what is its own."""
         found = self._reaches.get((name, action))
         if found is None:
-            steps = iter(range(_MAX_STEPS))
-            walked = self._walk(name, action, frozenset(), steps)
-            found = self._reaches[name, action] = tuple(walked)
+            own = {name, *self.roles_of(name)}
+            given = (self._given_to(one, action) for one in sorted({*own, PUBLIC}))
+            reaches = (reach for one in given for reach in one if reach.owner not in own)
+            found = self._reaches[name, action] = tuple(dict.fromkeys(reaches))
         return found
 
-    def _walk(
-        self, name: str, action: str, above: frozenset[tuple[str, str]], steps: Iterator[int]
-    ) -> list[Reach]:
-        """Return the reaches of a name; a grant counts as long as who gave it may still give it."""
-        if (name, action) in above:
-            return []
-        above |= {(name, action)}
-        own = {name, *self.roles_of(name)}
-        grants = [
-            grant
-            for grantee in sorted({*own, PUBLIC})
-            for grant in self._memory_grants.get((grantee, action), ())
-            if grant.owner not in own
-        ]
-        found: dict[Reach, None] = {}
-        of_giver: Counter[tuple[str | None, str | None]] = Counter()
-        # What owners give counts first, whatever others give on.
-        for grant in sorted(grants, key=lambda grant: not self._is_owners(grant)):
-            giver = (grant.granted_by, grant.owner)
-            if next(steps, None) is None or len(found) >= _MAX_REACHES:
+    def _given_to(self, grantee: str, action: str) -> Iterable[Reach]:
+        found = self._all_given.get((grantee, action), {})
+        return (reach for reaches in found.values() for reach in reaches)
+
+    @cached_property
+    def _all_given(self) -> dict[tuple[str, str], dict[str | None, list[Reach]]]:
+        """What each grantee is given, by action and owner.
+
+        A grant counts as long as who gave it may still give it: the least fixed point of what
+        owners give and what is given on. Round by round, a chain grows by one grant.
+        """
+        found: dict[tuple[str, str], dict[str | None, list[Reach]]] = {}
+        chained: list[Grant] = []
+        for grant in self.governance.grants:
+            if grant.target != MEMORIES:
+                continue
+            if self._is_owners(grant):
+                self._add(found, grant, [_reach(grant)])
+            else:
+                chained.append(grant)
+        for _ in range(_LONGEST_CHAIN):
+            added = [self._add(found, one, self._given_on(one, found)) for one in chained]
+            if not any(added):
                 break
-            predicates = frozenset() if grant.predicate is None else {grant.predicate}
-            reach = Reach(grant.owner, frozenset(predicates), grant.until)
-            given = self._given(reach, grant, action, above, steps)
-            room = _MAX_OF_GIVER - of_giver[giver]
-            found.update(dict.fromkeys(given[: max(room, 0)]))
-            of_giver[giver] += len(given)
-        return list(found)
+        return found
 
     def _is_owners(self, grant: Grant) -> bool:
         """Tell whether a grant is by the owner of what it is on, or by who may give everything."""
         giver = grant.granted_by
         return giver is None or grant.owner in {giver, *self.roles_of(giver)}
 
-    def _given(
-        self,
-        reach: Reach,
-        grant: Grant,
-        action: str,
-        above: frozenset[tuple[str, str]],
-        steps: Iterator[int],
+    def _given_on(
+        self, grant: Grant, found: dict[tuple[str, str], dict[str | None, list[Reach]]]
     ) -> list[Reach]:
-        giver = grant.granted_by
-        if giver is None or self._is_owners(grant):
-            return [reach]
+        """Return what a grant gives of what its giver was given: the action and SHARE."""
+        assert grant.granted_by is not None
+        givers = sorted({grant.granted_by, *self.roles_of(grant.granted_by), PUBLIC})
         # Everybody's memories are given on by who holds everybody's; one owner's by either.
-        wide = {None} if reach.owner is None else {None, reach.owner}
-        held = [one for one in self._walk(giver, action, above, steps) if one.owner in wide]
-        if action == "SHARE":
-            return [reach.narrowed(one) for one in held]
-        shared = [one for one in self._walk(giver, "SHARE", above, steps) if one.owner in wide]
-        pairs = islice(product(held, shared), _MAX_OF_GIVER)
-        return [reach.narrowed(one).narrowed(other) for one, other in pairs]
+        wide = (None,) if grant.owner is None else (None, grant.owner)
+
+        def held(action: str) -> list[Reach]:
+            places = [found.get((name, action), {}) for name in givers]
+            return [reach for place in places for owner in wide for reach in place.get(owner, ())]
+
+        mine = held(grant.action)
+        if grant.action == "SHARE":
+            return [_reach(grant).narrowed(one) for one in mine]
+        pairs = islice(product(mine, held("SHARE") if mine else ()), _MAX_OF_GIVER)
+        return [_reach(grant).narrowed(one).narrowed(other) for one, other in pairs]
+
+    def _add(
+        self,
+        found: dict[tuple[str, str], dict[str | None, list[Reach]]],
+        grant: Grant,
+        reaches: Iterable[Reach],
+    ) -> bool:
+        """Add what a grant gives where it is not in what is there; tell whether it was."""
+        place = found.setdefault((grant.grantee, grant.action), {}).setdefault(grant.owner, [])
+        added = False
+        for reach in reaches:
+            # Of one owner, and of one giver on it, no more than a query can bear.
+            key = (grant.grantee, grant.action, grant.owner, grant.granted_by)
+            if self._counts[key] >= _MAX_OF_GIVER or any(one.covers(reach) for one in place):
+                continue
+            self._counts[key] += 1
+            place.append(reach)
+            added = True
+        return added
 
     def table_rights(self, owner: str, name: str, now: datetime) -> list[Grant]:
         """Return the grants on a table or view that count now.

@@ -77,6 +77,8 @@ def _mark_leakproof(table: exp.Table, values: Values) -> None:
     name = fold(table.alias_or_name)
 
     def owns(column: exp.Column) -> bool:
+        if column.args.get("db"):
+            return False
         return fold(column.table) == name if column.table else alone
 
     for term in and_terms(select):

@@ -59,7 +59,8 @@ def let_in(store: Store, user: str | None, password: str | None, token: str | No
         raise OperationalError(
             f"the user {user} is not there, or the password or token is wrong", code="28P01"
         )
-    identity = Identity(user, authenticated=True)
+    assert found is not None  # what fits was kept for somebody
+    identity = Identity(user, authenticated=True, since=found.created_at)
     identity.rights(store, datetime.now(UTC))  # raises where the user is no longer valid
     return identity
 

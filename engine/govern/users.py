@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -51,7 +50,7 @@ def create_role(tree: syntax.CreateRole, governor: Governor) -> Change:
                     code="22023",
                 )
             user = replace(user, administrator=True)
-            _check_administrator_left([user], context.now)
+            _check_administrator_left([user])
         governance.put_user(ruling.cursor, user)
         return target
 
@@ -78,7 +77,7 @@ def alter_role(tree: syntax.AlterRole, governor: Governor) -> Change:
         name = existing(tree.this, kind, rights, context)
         users = rights.catalog.users
         changed = replace(users[name], **given)
-        _check_administrator_left({**users, name: changed}.values(), context.now)
+        _check_administrator_left({**users, name: changed}.values())
         governance.put_user(ruling.cursor, changed)
         return f"user {name}"
 
@@ -111,18 +110,18 @@ def drop_role(tree: syntax.DropRole, governor: Governor) -> Change:
             left.pop(name, None)
             governance.drop_name(ruling.cursor, name)
         if kind == "USER" and rights.catalog.users:
-            _check_administrator_left(left.values(), context.now)
+            _check_administrator_left(left.values())
         return f"{kind.lower()} {', '.join(node.name for node in tree.expressions)}"
 
     return drop
 
 
-def _check_administrator_left(users: Iterable[User], now: datetime) -> None:
-    """Make sure that somebody is left who may manage the store, and can connect to it."""
+def _check_administrator_left(users: Iterable[User]) -> None:
+    """Make sure that somebody is left who may manage the store, and can connect to it for good."""
     if not any(
         user.administrator
         and (user.password is not None or user.token is not None)
-        and (user.valid_until is None or user.valid_until > now)
+        and user.valid_until is None
         for user in users
     ):
         raise ProgrammingError(

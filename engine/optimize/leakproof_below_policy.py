@@ -38,12 +38,25 @@ def _below(relation: Relation) -> Relation:
     return replace(relation, query=query)
 
 
+def _is_plain(join: exp.Join) -> bool:
+    """Tell whether a join gives the same rows whether a term is asked before or behind it."""
+    return not (join.side or join.method) and join.kind in ("", "INNER", "CROSS")
+
+
+def _used(node: exp.Expr) -> set[str]:
+    return {key for key, value in node.args.items() if value}
+
+
 def _terms(table: exp.Table) -> list[exp.Expr]:
     """Return the terms that may be asked of the rows that a table reads."""
-    select = table.find_ancestor(exp.Select)
-    if select is None or all(source is not table for source in select_sources(select)):
+    source = table.parent  # FROM or a join, with nothing around the table
+    select = source.parent if isinstance(source, exp.From | exp.Join) else None
+    if not isinstance(select, exp.Select) or select.args.get("sample"):
         return []
     joins = select.args.get("joins") or []
-    if any(join.side or join.kind not in ("", "INNER", "CROSS") for join in joins):
+    if not all(_is_plain(join) for join in joins):
+        return []
+    sources = select_sources(select)
+    if any({"sample", "pivots", "joins"} & _used(one) for one in sources):
         return []
     return [term for term in and_terms(select) if term.meta.get(LEAKPROOF) == table.alias_or_name]

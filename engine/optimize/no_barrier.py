@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from memql.engine.bind.predicates import KIND_OF_COLUMN
 from memql.engine.bind.visible import LEAKPROOF, and_terms, put_first
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.duckdb_sql.nodes import Aggregate
@@ -103,7 +104,11 @@ def _groups_plainly(query: exp.Select) -> bool:
         # Aggregates beside columns are an error, which DuckDB tells.
         return True
     others = any(value for key, value in group.args.items() if key != "expressions")
-    return not others and all(_is_column(key) for key in group.expressions)
+    aliases = {fold(one.alias) for one in query.expressions if isinstance(one, exp.Alias)}
+    return not others and all(
+        _is_column(key) and fold(key.name) in KIND_OF_COLUMN and fold(key.name) not in aliases
+        for key in group.expressions
+    )
 
 
 def _orders_plainly(query: exp.Select) -> bool:
@@ -117,7 +122,11 @@ def _orders_plainly(query: exp.Select) -> bool:
             _is_column(key.this)
             or _is_aggregate(key.this)
             or _is_own(key.this)
-            or (isinstance(key.this, exp.Literal) and key.this.is_int)
+            or (
+                isinstance(key.this, exp.Literal)
+                and key.this.is_int
+                and 1 <= int(key.this.name) <= len(query.expressions)
+            )
         )
         for key in order.expressions
     )

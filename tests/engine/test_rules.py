@@ -172,3 +172,44 @@ def test_users_read_the_same_without_rules(tmp_path: Path, text: str) -> None:
         assert sorted(map(repr, without)) == sorted(map(repr, with_rules))
         if not text.startswith("UPDATE") and "LEFT JOIN" not in text:
             assert any("rules: " in line for (line,) in shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT a.content, b.content FROM memories a ASOF JOIN memories b "
+        "ON a.created_at >= b.created_at WHERE b.kind = 'event'",
+        "SELECT a.content, b.content FROM memories a POSITIONAL JOIN memories b "
+        "WHERE a.kind = 'event'",
+        "SELECT count(*) FROM memories TABLESAMPLE reservoir(5 ROWS) REPEATABLE (3) "
+        "WHERE kind = 'event'",
+        "SELECT kind, val FROM memories UNPIVOT (val FOR kind IN (kind, source)) "
+        "WHERE kind = 'kind'",
+        "SELECT t.c, m.kind FROM ((SELECT '1' AS c UNION ALL SELECT 'nix') t LEFT JOIN memories m "
+        "ON m.content = t.c) WHERE m.kind IS NULL",
+        "SELECT a.content FROM memories a ANTI JOIN memories b ON a.kind = b.kind "
+        "WHERE a.kind = 'event'",
+        "SELECT kind AS k, count(*) FROM memories GROUP BY k ORDER BY k",
+        "SELECT kind AS content, count(*) FROM memories GROUP BY kind ORDER BY 1",
+        "SELECT content FROM memories WHERE main.memories.kind = 'event' ORDER BY 1",
+    ],
+)
+def test_no_rule_changes_what_a_user_reads(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "s"
+    with memql.connect(path, threads=1) as everybody, memql.connect(path, "alice") as con:
+        for owner in ("bob", "alice", "bob"):
+            everybody.execute(
+                "INSERT INTO memories (owner, content, kind) SELECT ?, i::VARCHAR, "
+                "['fact', 'event', NULL][i % 3 + 1] FROM range(12) AS t(i)",
+                [owner],
+            )
+        with_rules = _outcome(con, text)
+        con.execute("SET memql.disabled_rules = 'no_barrier, leakproof_below_policy'")
+        assert _outcome(con, text) == with_rules
+
+
+def _outcome(con: memql.Connection, text: str) -> object:
+    try:
+        return con.execute(text).fetchall()
+    except memql.Error as error:
+        return error.code, error.message

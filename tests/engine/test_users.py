@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import argon2
 import pytest
 
 import memql
-from memql.errors import InterfaceError, NotSupportedError, OperationalError
+from memql.errors import InterfaceError, NotSupportedError, OperationalError, ProgrammingError
 from memql.storage.store import Store
 from tests.engine.governed import (
     Connect,
@@ -334,3 +335,42 @@ def test_dropping_takes_all_that_names_it_away(
     assert rows(connect("ann", "x"), "SELECT * FROM memql.grants") == []
     root.execute("DROP ROLE staff")
     assert rows(root, "SHOW ROLES") == []
+
+
+def test_a_connection_ends_with_its_user_and_is_not_the_next_of_that_name(tmp_path: Path) -> None:
+    path = tmp_path / "store.memql"
+    with memql.connect(path) as founder:
+        founder.execute("CREATE USER root WITH PASSWORD 'r'")
+        founder.execute("CREATE USER carol WITH PASSWORD 'c'")
+    with (
+        memql.connect(path, user="root", password="r") as root,
+        memql.connect(path, user="carol", password="c") as carol,
+    ):
+        carol.begin()
+        carol.execute("INSERT INTO memories (content) VALUES ('of the first carol')")
+        root.execute("DROP USER carol")
+        root.execute("CREATE USER carol WITH PASSWORD 'another'")
+        for run in (carol.commit, lambda: carol.execute("SELECT count(*) FROM memories")):
+            with pytest.raises(OperationalError, match="carol was dropped") as error:
+                run()
+            assert error.value.code == "28000"
+        carol.rollback()
+    with memql.connect(path, user="carol", password="another") as carol:
+        assert carol.execute("SELECT count(*) FROM memories").fetchall() == [(0,)]
+
+
+def test_the_last_administrator_has_no_end(tmp_path: Path) -> None:
+    with memql.connect(tmp_path / "store.memql") as con:
+        with pytest.raises(ProgrammingError, match="no administrator who can connect"):
+            con.execute("CREATE USER root WITH PASSWORD 'r' VALID UNTIL now() + INTERVAL 1 DAY")
+        con.execute("CREATE USER root WITH PASSWORD 'r'")
+        with pytest.raises(ProgrammingError, match="no administrator who can connect"):
+            con.execute("ALTER USER root VALID UNTIL '2100-01-01'")
+
+
+def test_who_connected_without_a_user_is_nobody_once_local_is_one(tmp_path: Path) -> None:
+    with memql.connect(tmp_path / "store.memql") as con:
+        con.execute("CREATE USER root WITH PASSWORD 'r'")
+        con.execute("CREATE USER local WITH PASSWORD 'l'")
+        with pytest.raises(OperationalError, match="local is a user now"):
+            con.execute("SELECT count(*) FROM memories")

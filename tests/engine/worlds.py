@@ -13,6 +13,8 @@ from tests.engine.random_writes import SETUP
 from tests.engine.twins import TABLES
 
 USER = "alice"
+# In a store with users it is the user's, with all that it owns.
+ROLE = "crew"
 # Stands in every text and name that is hidden, and nowhere else.
 SECRET = "zqx"
 OTHERS = ("bob", "carol", "Alice", "alice ", "local", "zed")
@@ -193,8 +195,8 @@ def _make_users(path: Path, world: World) -> None:
     with connect(path, None) as founder:
         for name in known[: 4 + world.hidden % 2]:
             founder.execute(f"CREATE USER {name} WITH PASSWORD '{PASSWORD}'")
-        founder.execute("CREATE ROLE crew")
-        founder.execute(f"GRANT crew TO {USER}")
+        founder.execute(f"CREATE ROLE {ROLE}")
+        founder.execute(f"GRANT {ROLE} TO {USER}")
         if world.hidden % 2:
             founder.execute(f"CREATE ROLE r_{SECRET}")
             founder.execute(f"GRANT r_{SECRET} TO bob, carol WITH ADMIN OPTION")
@@ -206,15 +208,15 @@ def hidden_of(path: Path) -> list[object]:
     with closing(store.cursor()) as cursor:
         tables = cursor.execute(
             'SELECT format(\'"{}"."{}"\', schema_name, table_name), sql FROM duckdb_tables() '
-            "WHERE schema_name LIKE 'of:%' AND schema_name <> ? ORDER BY ALL",
-            [f"of:{USER}"],
+            "WHERE schema_name LIKE 'of:%' AND schema_name NOT IN (?, ?) ORDER BY ALL",
+            [f"of:{USER}", f"of:{ROLE}"],
         ).fetchall()
         hidden = [
             "_memql.memories WHERE id::VARCHAR LIKE '%-9000-%'",
             "_memql.versions WHERE id::VARCHAR LIKE '%-9000-%'",
-            f"_memql.views WHERE owner <> '{USER}'",
-            f"_memql.grants WHERE granted_by IS DISTINCT FROM '{USER}'",
-            f"_memql.policies WHERE owner IS DISTINCT FROM '{USER}'",
+            f"_memql.views WHERE owner NOT IN ('{USER}', '{ROLE}')",
+            f"_memql.grants WHERE coalesce(granted_by, '') NOT IN ('{USER}', '{ROLE}')",
+            f"_memql.policies WHERE coalesce(owner, '') NOT IN ('{USER}', '{ROLE}')",
             "_memql.users",
             "_memql.roles",
             "_memql.memberships",
