@@ -149,11 +149,18 @@ class Rights:
         """
         permissive: list[Policy] = []
         restrictive: list[Policy] = []
+        # What is taken from a user no role gives back.
+        all_names = self.names
+        if self.role is not None and self.user is not None:
+            all_names |= {self.user, *self.catalog.roles_of(self.user)}
         for policy in self.catalog.governance.policies:
-            if policy.command not in ("ALL", command) or self.names.isdisjoint(policy.grantees):
+            if policy.command not in ("ALL", command):
                 continue
             if policy.restrictive:
-                restrictive.append(policy)
+                if not all_names.isdisjoint(policy.grantees):
+                    restrictive.append(policy)
+            elif self.names.isdisjoint(policy.grantees):
+                continue
             elif policy.owner is not None or not self.administrator:
                 permissive.append(policy)
         return permissive, restrictive

@@ -354,6 +354,11 @@ def resolve_types(tree: exp.Expr, tables: Tables, context: StatementContext) -> 
             raise unknown("type", shown, known, context, node.parent or node)
 
 
+def calls_sequence(tree: exp.Expr) -> bool:
+    """Tell whether a tree calls ``nextval`` or ``currval``."""
+    return any(fold(node.name) in SEQUENCE_FUNCTIONS for node in tree.find_all(exp.Anonymous))
+
+
 def too_large_type(characters: int, context: StatementContext) -> ProgrammingError:
     """Return the error for types that are too large, written out whole."""
     return ProgrammingError(

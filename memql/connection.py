@@ -66,6 +66,10 @@ def connect(
     from memql.storage.store import Store
 
     if user is not None:
+        if not isinstance(user, str):
+            raise InterfaceError(
+                f"the user's name is a text, found {type(user).__name__}", code="22023"
+            )
         if not user.strip():
             raise InterfaceError(
                 "the user's name is empty", hint="user=None is the administrator", code="22023"

@@ -95,6 +95,17 @@ def check_predicate(predicate: exp.Expr, context: StatementContext) -> None:
             statement=context.text,
             code="42P02",
         )
+    for column in predicate.find_all(exp.Column):
+        if fold(column.name) not in KIND_OF_COLUMN:
+            raise unknown("column", column.name, list(KIND_OF_COLUMN), context, column)
+    if not _Reader(_of_memories, {}, wide=True).holds(predicate):
+        raise ProgrammingError(
+            "the condition of a grant or a policy could fail on a memory, or looks beyond it",
+            hint=HINT,
+            position=position(context.text, predicate),
+            statement=context.text,
+            code="42P17",
+        )
     text = predicate.sql(dialect=PlainDuckDB)
     if len(text) > MAX_CONDITION_CHARACTERS:
         raise ProgrammingError(
@@ -104,18 +115,6 @@ def check_predicate(predicate: exp.Expr, context: StatementContext) -> None:
             position=position(context.text, predicate),
             statement=context.text,
             code="54001",
-        )
-    for column in predicate.find_all(exp.Column):
-        if fold(column.name) not in KIND_OF_COLUMN:
-            raise unknown("column", column.name, list(KIND_OF_COLUMN), context, column)
-    if not _Reader(_of_memories, {}, wide=True).holds(predicate):
-        raise ProgrammingError(
-            "the condition of a grant or a policy could fail on a memory, or looks beyond it: "
-            f"{text}",
-            hint=HINT,
-            position=position(context.text, predicate),
-            statement=context.text,
-            code="42P17",
         )
 
 

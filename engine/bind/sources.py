@@ -32,6 +32,7 @@ from memql.engine.printing import FILE_TABLE, HIDDEN
 from memql.engine.tables import (
     MAIN,
     Tables,
+    calls_sequence,
     ordinary_of,
     read_ordinary,
     resolve_sequences,
@@ -236,6 +237,13 @@ class Sources:
                 code="42P17",
             )
         query = view.query.copy()
+        if view.owner != self.context.owner and calls_sequence(query):
+            # A number for each row would tell the view's owner of the reader's.
+            raise NotSupportedError(
+                f"the view {shown} counts with a sequence: only its owner may read it",
+                position=position(self.context.text, table),
+                statement=self.context.text,
+            )
         self._nodes += sum(1 for _ in query.walk())
         if self._nodes > MAX_EXPANDED_NODES:
             raise ProgrammingError(

@@ -240,12 +240,11 @@ class ViewRunner:
                 model=entry.model,
                 refresh=entry.refresh,
                 created_at=entry.created_at,
-                query=entry.text,
             )
             if rights.name is not None and entry.owner not in rights.owners:
-                rows.append(row)
+                rows.append(row)  # its text names what it reads, which may be hidden
                 continue
-            row["refreshed_at"] = entry.refreshed_at
+            row.update(query=entry.text, refreshed_at=entry.refreshed_at)
             try:
                 if entry.form is not None:
                     row.update(self._counts(entry))

@@ -82,14 +82,14 @@ def _check(query: str, command: str, rows: pa.Table, statement: Statement) -> No
     allowed = writable(rights, command)
     assert allowed is not None  # who writes everything was let through
     cursor = statement.cursor
-    theirs = ", ".join(print_sql(exp.Literal.string(owner)) for owner in rights.owners)
+    theirs = print_sql(exp.Literal.string(rights.owner))
     condition = print_sql(allowed)
     marks = {mark.name for mark in allowed.find_all(exp.Placeholder)}
     cursor.register(_NEW, rows)
     try:
         found = cursor.execute(
             f'SELECT "_memql_old", "owner" FROM ({query}) WHERE ({condition}) IS NOT TRUE '
-            f'OR ("_memql_old" <> "owner" AND "_memql_old" NOT IN ({theirs})) LIMIT 1',
+            f'OR ("_memql_old" <> "owner" AND "_memql_old" <> {theirs}) LIMIT 1',
             statement.values.of(sorted(marks)),
         ).fetchall()
     finally:
@@ -99,10 +99,10 @@ def _check(query: str, command: str, rows: pa.Table, statement: Statement) -> No
     if not found:
         return
     old, new = found[0]
-    if old is not None and old != new and old not in rights.owners:
+    if old is not None and old != new and old != rights.owner:
         raise ProgrammingError(
             f"the user {rights.name} may not give a memory of {old} to {new}: its owner may",
-            hint="leave the column owner out",
+            hint="leave the column owner out; what a role owns it gives away itself: SET ROLE",
             code="42501",
         )
     raise _not_theirs(new, statement)

@@ -164,6 +164,15 @@ def test_a_column_of_the_select_list_is_not_the_column_of_the_condition() -> Non
             con.execute("SELECT memories.nosuch FROM memories WHERE kind = 'fact'")
 
 
+@pytest.mark.parametrize("text", ["kind MATCHES 'x'", "CAST(content AS INT) = 1", "generate('x')"])
+def test_a_condition_of_another_kind_is_refused(text: str) -> None:
+    with memql.connect(user="alice") as con:
+        for start in ("GRANT READ ON MEMORIES TO bob WHERE", "CREATE POLICY p ON memories USING"):
+            with pytest.raises(Error, match="could fail on a memory") as error:
+                con.execute(f"{start} ({text})")
+            assert error.value.code == "42P17"
+
+
 def test_conditions_have_an_end() -> None:
     with memql.connect(user="alice") as con:
         long = " OR ".join(f"kind = 'kind {number}'" for number in range(80))

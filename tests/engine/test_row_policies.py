@@ -357,6 +357,29 @@ def test_an_administrator_reads_by_grant_only(users: dict[str, memql.Connection]
     assert alice.execute("DELETE FROM memories").rowcount == 0
 
 
+def test_a_role_takes_no_policy_off(users: dict[str, memql.Connection]) -> None:
+    alice, bob, carol = users["alice"], users["bob"], users["carol"]
+    alice.execute("CREATE ROLE team")
+    alice.execute("GRANT team TO bob")
+    carol.execute("INSERT INTO memories (content, kind) VALUES ('open', 'a'), ('shut', 'b')")
+    carol.execute("GRANT READ ON MEMORIES TO PUBLIC")
+    carol.execute("CREATE POLICY p ON memories AS RESTRICTIVE TO bob USING (kind = 'a')")
+    assert contents(bob) == ["open"]
+    bob.execute("SET ROLE team")
+    assert contents(bob) == ["open"]
+
+
+def test_what_a_role_owns_it_gives_away_itself(users: dict[str, memql.Connection]) -> None:
+    alice, bob = users["alice"], users["bob"]
+    alice.execute("CREATE ROLE team")
+    alice.execute("GRANT team TO bob")
+    bob.execute("SET ROLE team")
+    bob.execute("INSERT INTO memories (content) VALUES ('of the team')")
+    bob.execute("RESET ROLE")
+    with pytest.raises(ProgrammingError, match="may not give a memory of team to bob"):
+        bob.execute("UPDATE memories SET owner = 'bob'")
+
+
 # -- derived forms --------------------------------------------------------------------------------
 
 

@@ -19,6 +19,7 @@ from memql.errors import (
     DataError,
     IntegrityError,
     InternalError,
+    NotSupportedError,
     OperationalError,
     ProgrammingError,
 )
@@ -481,3 +482,19 @@ def test_hints_name_only_what_one_has_a_right_to(
     with pytest.raises(ProgrammingError) as told:
         bob.execute("SELECT * FROM alice.tolt")
     assert told.value.hint == "did you mean alice.told?"
+
+
+def test_a_view_does_not_count_its_readers_rows_for_its_owner(tmp_path: Path) -> None:
+    path = tmp_path / "trojan.memql"
+    with memql.connect(path, user="alice") as alice, memql.connect(path, user="bob") as bob:
+        alice.execute("CREATE SEQUENCE s")
+        alice.execute("CREATE VIEW v AS SELECT content, nextval('s') AS n FROM memories")
+        alice.execute("GRANT SELECT ON v TO bob")
+        bob.execute("INSERT INTO memories (content) VALUES ('his')")
+        with pytest.raises(NotSupportedError, match=r"alice\.v counts with a sequence"):
+            bob.execute("SELECT * FROM alice.v")
+        alice.execute("INSERT INTO memories (content) VALUES ('hers')")
+        assert alice.execute("SELECT n FROM v").fetchall() == [(1,)]
+        # What is granted is read, not shown: the text may name what is hidden.
+        shown = bob.execute("SELECT name, query FROM memql.views").fetchall()
+        assert shown == [("v", None)]

@@ -374,3 +374,10 @@ def test_who_connected_without_a_user_is_nobody_once_local_is_one(tmp_path: Path
         con.execute("CREATE USER local WITH PASSWORD 'l'")
         with pytest.raises(OperationalError, match="local is a user now"):
             con.execute("SELECT count(*) FROM memories")
+
+
+@pytest.mark.parametrize("user", [5, b"x", ["a"], True])
+def test_a_user_is_a_text(user: object) -> None:
+    with pytest.raises(InterfaceError, match="name is a text") as error:
+        memql.connect(user=user)  # type: ignore[arg-type]
+    assert error.value.code == "22023"
