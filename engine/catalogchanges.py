@@ -62,11 +62,23 @@ class CatalogChanges:
         try:
             self._cursor.begin()
             run()
-            self._cursor.commit()
+            with self._store.changing_rights():  # what is dropped takes its grants along
+                self._cursor.commit()
         except BaseException:
             roll_back(self._cursor)
             raise
-        self._store.rights_changed()  # what is dropped takes its grants along
+
+    def commit(self, owner: str) -> None:
+        """Commit the open transaction.
+
+        Args:
+            owner: who wrote, for the list of commits.
+        """
+        if not self.count:
+            self._transaction.commit(owner)
+            return
+        with self._store.changing_rights():  # what is dropped takes its grants along
+            self._transaction.commit(owner)
 
     def refuse_inside(self, what: str) -> None:
         """Refuse a change of who may do what inside a transaction: it holds for all at once.
@@ -94,13 +106,11 @@ class CatalogChanges:
             except BaseException:
                 roll_back(self._cursor)
                 raise
-            try:
-                self._cursor.commit()
-            except BaseException:
-                roll_back(self._cursor)
-                raise
-            finally:
-                # An error can follow a commit that was durable all the same (a full disk).
-                self._store.rights_changed()
+            with self._store.changing_rights():
+                try:
+                    self._cursor.commit()
+                except BaseException:
+                    roll_back(self._cursor)
+                    raise
         finally:
             self._store.commit_lock.release()

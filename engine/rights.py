@@ -411,5 +411,35 @@ _versions = count(1)
 # Of a store in which nobody was created and nothing granted.
 EMBEDDED = Rights(None, None, Catalog(Governance((), (), (), (), ())))
 
+# How often a statement runs again where who may read what changed while it ran.
+MOST_TRIES = 20
+
+
+class RightsChanged(Exception):
+    """What a statement was about to commit rests on rights that changed while it ran."""
+
+
+def rights_hold(rights: Rights, store: Store) -> bool:
+    """Tell whether what a statement has read outside BEGIN was its user's to read.
+
+    The rights were read before the rows. If they are the same now, and no commit is under way
+    that changes them, they were the same when the rows were read.
+    """
+    if rights.name is None:
+        return True
+    return not store.rights_are_changing and (
+        catalog_of(store).governance == rights.catalog.governance
+    )
+
+
+def rights_changed() -> OperationalError:
+    """Return the error for a statement that was overtaken each time."""
+    return OperationalError(
+        "who may read what was changed each time that the statement ran",
+        hint="try again",
+        code="40001",
+    )
+
+
 _catalogs: WeakKeyDictionary[Store, tuple[int, Catalog]] = WeakKeyDictionary()
 _lock = Lock()

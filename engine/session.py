@@ -13,7 +13,6 @@ import duckdb
 from sqlglot import exp
 
 from memql.engine import syntax
-from memql.engine.bind.batch import batches
 from memql.engine.bind.changes import ChangePlan, bind_change
 from memql.engine.bind.files import bind_copy
 from memql.engine.bind.parameters import Parameters, Values, name_parameters
@@ -29,7 +28,13 @@ from memql.engine.models import Models
 from memql.engine.optimize import RULES, Optimized, optimize, optimize_change
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
-from memql.engine.rights import Identity
+from memql.engine.rights import (
+    MOST_TRIES,
+    Identity,
+    RightsChanged,
+    rights_changed,
+    rights_hold,
+)
 from memql.engine.run.catalog import SHOWN, catalog_tables
 from memql.engine.run.change import run_change
 from memql.engine.run.copy import copy_out
@@ -37,6 +42,7 @@ from memql.engine.run.definitions import Definer
 from memql.engine.run.describe import describe, described_query
 from memql.engine.run.executor import Executor, Materialized
 from memql.engine.run.explain import explain
+from memql.engine.run.many import PLANNED, run_each
 from memql.engine.run.relation import translate
 from memql.engine.run.settings import changed_settings, setting_of
 from memql.engine.run.views import ViewRunner
@@ -44,7 +50,7 @@ from memql.engine.segments import Segments
 from memql.engine.settings import Settings
 from memql.engine.tables import Tables
 from memql.engine.views import ViewCatalog
-from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
+from memql.errors import Error, InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage.store import Store
 from memql.storage.transaction import Transaction
 
@@ -123,10 +129,32 @@ class Session:
         if context.rights.override:
             tree = self._parse(context.text, context.settings.max_statement_bytes)
             note_reading(tree, self._write, self._store, context)
-        planned, values = self.planned(context, parameters)
+        for _ in range(MOST_TRIES):
+            planned, values = self.planned(context, parameters)
+            try:
+                result = self._run_any(planned, context, values)
+                if not isinstance(planned, Optimized) or self._rights_hold(context):
+                    return result
+                result.close()
+            except (Error, duckdb.Error):
+                # What failed may have been read by a right that was gone already.
+                if isinstance(planned, exp.Expr) or self._rights_hold(context):
+                    raise
+            except RightsChanged:
+                pass  # rolled back
+            self._store.wait_for_rights(context.check_cancel)
+            context = self._context(context.text)
+        raise rights_changed()
+
+    def _run_any(
+        self, planned: Optimized | ChangePlan | exp.Expr, context: StatementContext, values: Values
+    ) -> Result:
         if isinstance(planned, exp.Expr):
             return self._run(planned, context, values)
         return self._run_plan(planned, context, values)
+
+    def _rights_hold(self, context: StatementContext) -> bool:
+        return self._transaction.active or rights_hold(context.rights, self._store)
 
     def planned(
         self, context: StatementContext, parameters: Parameters
@@ -151,7 +179,7 @@ class Session:
         tree = self._parse(context.text, context.settings.max_statement_bytes)
         signature = name_parameters(tree, context)
         values = Values(signature.values(parameters, context), context.now)
-        if not isinstance(tree, _PLANNED):
+        if not isinstance(tree, PLANNED):
             return tree, values
         plan = self._plan(tree, context, values)
         if keeps:
@@ -170,7 +198,12 @@ class Session:
                     self._transaction.begin(explicit=False, write=True)
                     self._changes.count = 0
                 try:
-                    count = self._execute_each(context, rows)
+                    tree = self._parse(text, context.settings.max_statement_bytes)
+                    if context.rights.override:
+                        note_reading(tree, self._write, self._store, context)
+                    count = run_each(tree, rows, context, self._plan, self._run_any)
+                    if own and not rights_hold(context.rights, self._store):
+                        raise rights_changed()
                 except BaseException:
                     if own:
                         self._transaction.rollback()
@@ -178,32 +211,6 @@ class Session:
                 if own:
                     self._commit()
             return count
-
-    def _execute_each(self, context: StatementContext, rows: list[Parameters]) -> int:
-        count = 0
-        plans: dict[int, KnownPlan] = {}
-        files: dict[str, Any] = {}  # a kept plan reads the rows that were read for it
-        tree = self._parse(context.text, context.settings.max_statement_bytes)
-        if context.rights.override:
-            note_reading(tree, self._write, self._store, context)
-        for batch in batches(tree, rows):
-            files.update(batch.tables)
-            known = plans.get(id(batch.tree))
-            if known is not None:
-                values = Values(
-                    known.signature.values(batch.parameters, context), context.now, files
-                )
-            if known is None or not known.holds(values, context.now):
-                named = batch.tree.copy()
-                signature = name_parameters(named, context)
-                values = Values(signature.values(batch.parameters, context), context.now, files)
-                if not isinstance(named, _PLANNED):
-                    count += max(self._run(named, context, values).rowcount, 0)
-                    continue
-                plan = self._plan(named, context, values)
-                known = plans[id(batch.tree)] = KnownPlan(signature, plan, values.looked_at)
-            count += max(self._run_plan(known.plan, context, values).rowcount, 0)
-        return count
 
     def _begun(self, text: str) -> tuple[StatementContext, Deadline]:
         self._cancel.clear()
@@ -259,6 +266,8 @@ class Session:
         try:
             executor = self._executor(self._cursor, context, values)
             result = run_change(plan, executor, self._transaction)
+            if own and not rights_hold(context.rights, self._store):
+                raise RightsChanged
         except BaseException:
             if own:
                 self._transaction.rollback()
@@ -302,7 +311,7 @@ class Session:
         return Result()
 
     def _explain(self, tree: syntax.Explain, context: StatementContext, values: Values) -> Result:
-        if not isinstance(tree.this, _PLANNED):
+        if not isinstance(tree.this, PLANNED):
             raise NotSupportedError("EXPLAIN takes a query, INSERT, UPDATE or DELETE")
         plan = self._plan(tree.this, context, values)
         cursor = self._cursor if self._transaction.active else self._own_cursor()
@@ -367,9 +376,7 @@ class Session:
 
     def _commit(self) -> None:
         if self._transaction.active:
-            self._transaction.commit(self._context("").owner)
-            if self._changes.count:
-                self._store.rights_changed()  # what is dropped takes its grants along
+            self._changes.commit(self._context("").owner)
 
     def rollback(self) -> None:
         """Undo the open transaction; without one nothing happens."""
@@ -483,7 +490,3 @@ class Session:
             raise InterfaceError(
                 "the connection is closed", hint="open another: memql.connect(...)", code="08003"
             )
-
-
-# The statements that have a plan, which is kept.
-_PLANNED = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge, syntax.Materialize)

@@ -8,7 +8,8 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,9 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 _open_stores: dict[str, Store] = {}
 _registry = threading.Lock()
 
+# How often a statement looks whether a commit of others has ended.
+_RIGHTS_SECONDS = 0.0005
+
 # How long a statement that waits for another's commit may overlook that it was interrupted.
 _ASK_AGAIN_SECONDS = 0.02
 
@@ -74,6 +78,7 @@ class Store:
         self._last_commit_micros = 0
         self._catalog_version = 0
         self._rights_version = 0
+        self._rights_changing = 0
         self._activations: Activations | None = None
         self._opening = threading.Lock()
         self._temporary: weakref.finalize[[str, bool], Store] | None = None
@@ -248,6 +253,36 @@ class Store:
     def rights_version(self) -> int:
         """How often users, roles, grants or policies were changed since the store was opened."""
         return self._rights_version
+
+    @contextmanager
+    def changing_rights(self) -> Iterator[None]:
+        """Hold around a commit that may change users, roles, grants, policies or what they name."""
+        with self._opening:
+            self._rights_changing += 1
+        try:
+            yield
+        finally:
+            # An error can follow a commit that was durable all the same (a full disk).
+            try:
+                self.rights_changed()
+            finally:
+                with self._opening:
+                    self._rights_changing -= 1
+
+    @property
+    def rights_are_changing(self) -> bool:
+        """Whether a commit is under way that may change them."""
+        return self._rights_changing > 0
+
+    def wait_for_rights(self, check_cancel: Callable[[], None]) -> None:
+        """Wait until no commit that may change them is under way.
+
+        Args:
+            check_cancel: raises what ends the wait; asked again and again.
+        """
+        while self.rights_are_changing:
+            check_cancel()
+            time.sleep(_RIGHTS_SECONDS)
 
     def rights_changed(self) -> None:
         """Note that a change of users, roles, grants or policies was committed."""

@@ -40,7 +40,7 @@ from tests.soak import SOAK_FACTOR
 
 pytestmark = pytest.mark.slow
 
-PAIRS, STATEMENTS, CASES = (50, 100, 100) if SOAK_FACTOR > 1 else (8, 30, 3)
+PAIRS, STATEMENTS, CASES = (50, 100, 100) if SOAK_FACTOR > 1 else (8, 25, 3)
 MANY_ROWS = 300_000 if SOAK_FACTOR > 1 else 60_000
 # Some of the pairs, for what is switched off and for what is broken.
 GOVERNED, OWN_ONLY, USERS = 9, 15, 16
