@@ -75,17 +75,19 @@ class Rights:
         role: the role that SET ROLE put on, or None.
         catalog: users, roles, grants and policies.
         override: whether an administrator reads everybody's memories, which the audit notes.
+        shared: whether memories of others are reached that grants and policies let them reach.
     """
 
     user: str | None
     role: str | None
     catalog: Catalog
     override: bool = False
+    shared: bool = True
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells these rights from others: a plan holds for them only."""
-        return self.user, self.role, self.override, self.catalog.version
+        return self.user, self.role, self.override, self.shared, self.catalog.version
 
     @property
     def name(self) -> str | None:
@@ -139,6 +141,8 @@ class Rights:
 
     def reaches(self, action: str) -> tuple[Reach, ...]:
         """Return what grants let an action on memories reach, beside their own."""
+        if not self.shared:
+            return ()
         return self.catalog.reaches(self.owner, action)
 
     def policies(self, command: str) -> tuple[list[Policy], list[Policy]]:
@@ -159,7 +163,7 @@ class Rights:
             if policy.restrictive:
                 if not all_names.isdisjoint(policy.grantees):
                     restrictive.append(policy)
-            elif self.names.isdisjoint(policy.grantees):
+            elif not self.shared or self.names.isdisjoint(policy.grantees):
                 continue
             elif policy.owner is not None or not self.administrator:
                 permissive.append(policy)

@@ -432,7 +432,7 @@ class Session:
         if self._settings.override != self._identity.override:  # who set it is demoted
             self._settings = replace(self._settings, override=self._identity.override)
         return StatementContext(
-            rights,
+            replace(rights, shared=self._settings.shared_memories),
             now,
             text,
             cancel=self._cancel,

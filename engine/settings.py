@@ -46,6 +46,7 @@ class Settings:
         model: the model of queries that name none; None is the one that ships with MemQL.
         disabled_rules: names of optimizer rules that are switched off, sorted.
         plan_cache: whether the plan of a text is kept and used again.
+        shared_memories: whether statements reach what others granted and policies give.
         override: why an administrator reads everybody's memories; empty where it does not.
         memory_limit: memory of the store's DuckDB in bytes; 0 is not known.
         threads: of the store's DuckDB; 0 is not known.
@@ -58,6 +59,7 @@ class Settings:
     model: str | None = None
     disabled_rules: tuple[str, ...] = ()
     plan_cache: bool = True
+    shared_memories: bool = True
     override: str = ""
     memory_limit: int = 0
     threads: int = 0
@@ -185,6 +187,13 @@ def settings_of(rules: Sequence[str]) -> dict[str, Setting]:
             "on or off",
             "Whether the plan of a statement's text is kept for the next time.",
             _switch("plan_cache"),
+            lambda value: "on" if value else "off",
+        ),
+        Setting(
+            "shared_memories",
+            "on or off",
+            "Whether statements reach memories that others granted, or that policies give.",
+            _switch("shared_memories"),
             lambda value: "on" if value else "off",
         ),
         Setting(
