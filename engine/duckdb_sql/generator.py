@@ -125,7 +125,7 @@ class PlainGenerator(DuckDBGenerator):
 
     def not_sql(self, node: exp.Not) -> str:
         test = node.this
-        if not node.meta.get("behind"):
+        if not node.meta.get("behind") or isinstance(test, exp.Not):
             return super().not_sql(node)
         if isinstance(test, exp.Is):
             return f"{self.sql(test, 'this')} IS NOT {self.sql(test, 'expression')}"

@@ -74,6 +74,8 @@ def without_literals(tree: exp.Expr) -> exp.Expr:
     """Return a copy of a statement in which each literal is ``?``."""
 
     def marked(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Identifier) and isinstance(node.parent, exp.PropertyEQ):
+            return exp.to_identifier("?")  # {'a text': ...}
         return exp.Placeholder() if isinstance(node, _LITERALS) else node
 
     return tree.copy().transform(marked, copy=False)

@@ -10,8 +10,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+import sqlglot
 
 import memql
+from memql.dialect import MemQL
+from memql.engine.govern.ruling import without_literals
 from memql.errors import InterfaceError, NotSupportedError, ProgrammingError
 from memql.storage import audit
 from tests.engine.governed import (
@@ -335,3 +338,10 @@ def test_what_who_may_list(
     assert founder.execute("SELECT name FROM memql.users WHERE administrator").fetchall() == [
         ("root",)
     ]
+
+
+def test_a_statement_in_the_audit_holds_no_text_of_its_own() -> None:
+    text = "SELECT {'SECRET': content, 'b': 'SECRET'}, MAP {'SECRET': 1} FROM memories"
+    tree = sqlglot.parse_one(text, read=MemQL)
+    kept = without_literals(tree).sql(MemQL)
+    assert "SECRET" not in kept and "content" in kept
