@@ -312,6 +312,7 @@ COLUMNS: dict[str, tuple[Any, str, Convert]] = {
     "importance": _SHARE,
     "trust": _SHARE,
     "sensitivity": _TEXT,
+    "idempotency_key": _TEXT,
     "attributes": ("JSON", "an object", _object),
     "derived_from": (["UUID"], "an array of UUIDs", _list_of(_id)),
     "superseded_by": ("UUID", "a UUID as a string", _id),

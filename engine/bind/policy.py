@@ -40,6 +40,13 @@ def visible(rights: Rights, command: str) -> exp.Expr:
     return exp.and_(*terms, copy=False)
 
 
+def readable(rights: Rights) -> exp.Expr | None:
+    """Return the condition for the memories that may be read in whatever state; None is any."""
+    if rights.reads_everything:
+        return None
+    return exp.and_(*_allowed(rights, "READ", SELECT), copy=False)
+
+
 def writable(rights: Rights, command: str) -> exp.Expr | None:
     """Return the condition for the rows that INSERT or UPDATE may leave behind; None is any."""
     if rights.writes_everything:

@@ -16,6 +16,7 @@ from memql.engine.bind.changes import (
     MemoryChange,
     UpdatePlan,
 )
+from memql.engine.bind.policy import readable
 from memql.engine.bind.sources import MEMORY_NAMES
 from memql.engine.bind.writes import TableChange
 from memql.engine.context import StatementContext
@@ -96,7 +97,7 @@ class ChangeRunner:
                 ids = self._set(table, {"state": "'archived'"})
             if count:
                 self.transaction.mark_dirty()
-            return self._returned(plan.returning, ids, count)
+            return self._returned(plan.returning, ids, count, repeats=count < len(ids))
         except duckdb.Error as error:
             raise translate(error, self.context) from error
 
@@ -211,7 +212,15 @@ class ChangeRunner:
                     f"{name} is a number from 0 to 1, found {value} (row {row})", code="22003"
                 )
 
-    def _returned(self, returning: exp.Select | None, ids: pa.Array, count: int) -> Result:
+    def _returned(
+        self, returning: exp.Select | None, ids: pa.Array, count: int, *, repeats: bool
+    ) -> Result:
+        """Return the RETURNING rows of memories.
+
+        Args:
+            repeats: whether some were written before, under an idempotency key: what became of
+                these is shown to who may read them.
+        """
         if returning is None:
             return Result(rowcount=count)
         import pyarrow as pa
@@ -224,6 +233,9 @@ class ChangeRunner:
         try:
             query.set("from_", exp.From(this=table))
             query = query.where('id IN (SELECT CAST("id" AS UUID) FROM "_memql_ids")', copy=False)
+            condition = readable(self.context.rights) if repeats else None
+            if condition is not None:
+                query = query.where(condition, copy=False)
             query = query.order_by("id", copy=False)
             running = run_printed(
                 print_query(query), self.cursor, self.executor.values, self.context

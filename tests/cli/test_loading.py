@@ -12,6 +12,7 @@ import pytest
 import memql
 from memql import loading
 from memql.loading import COLUMNS, load_lines
+from memql.storage.idempotency import KEY_COLUMN
 from memql.storage.schema import MEMORY_COLUMNS
 
 ID = "01a204c5-5e6b-7000-b07f-810cb125500f"
@@ -36,7 +37,7 @@ def count(con: memql.Connection) -> int:
 
 def test_every_column_but_the_computed_ones_can_be_given(con: memql.Connection) -> None:
     computed = {"updated_at", "state", "version"}
-    assert set(COLUMNS) == {name for name, _ in MEMORY_COLUMNS} - computed
+    assert set(COLUMNS) == {name for name, _ in MEMORY_COLUMNS} - computed | {KEY_COLUMN}
     given: dict[str, Any] = {
         "id": ID,
         "owner": "alice",
@@ -58,8 +59,10 @@ def test_every_column_but_the_computed_ones_can_be_given(con: memql.Connection) 
         "expires_at": "2100-01-01 00:00:00.5",
         "hold": True,
     }
-    assert set(given) == set(COLUMNS)
-    assert load_lines(con, [json.dumps(given).encode()]) == 1
+    keyed = given | {KEY_COLUMN: "line 1"}
+    assert set(keyed) == set(COLUMNS)
+    assert load_lines(con, [json.dumps(keyed).encode()]) == 1
+    assert load_lines(con, [json.dumps(keyed).encode()]) == 0  # it is there
     names = ", ".join(given)
     found = con.execute(f"SELECT {names} FROM memories").fetchone()
     assert found is not None

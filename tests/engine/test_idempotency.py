@@ -83,6 +83,22 @@ def test_keys_are_their_owners(path: Path) -> None:
             bob.execute(given, ["mine", "k"])  # the key of his own memory
 
 
+def test_a_key_shows_no_memory_that_may_not_be_read(path: Path) -> None:
+    with memql.connect(path, user="alice") as alice, memql.connect(path, user="bob") as bob:
+        alice.execute("GRANT WRITE ON MEMORIES TO bob WHERE (kind = 'b')")
+        text = (
+            "INSERT INTO memories (owner, content, kind, idempotency_key) "
+            "VALUES ('alice', 'y', 'b', 'k') RETURNING id, content"
+        )
+        first = bob.execute(text).fetchall()
+        assert first[0][1] == "y"
+        alice.execute("UPDATE memories SET content = 'SECRET', kind = 'private'")
+        again = bob.execute(text)
+        assert (again.rowcount, again.fetchall()) == (0, [])
+        alice.execute("GRANT READ ON MEMORIES TO bob")
+        assert bob.execute(text).fetchall() == [(first[0][0], "SECRET")]
+
+
 def test_many_rows_at_once(path: Path) -> None:
     rows = [[f"content {i % 60}", f"k{i % 60}"] for i in range(100)]
     with memql.connect(path) as con:
