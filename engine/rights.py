@@ -169,6 +169,25 @@ class Rights:
                 permissive.append(policy)
         return permissive, restrictive
 
+    @cached_property
+    def all_there_is(self) -> tuple[object, ...]:
+        """All of the catalog that bears on who asks, to compare with that of another moment."""
+        catalog = self.catalog
+        tables = {
+            place: grants
+            for place, grants in catalog.table_grants.items()
+            if any(grant.grantee in self.names for grant in grants)
+        }
+        return (
+            catalog.users.get(self.user) if self.user is not None else None,
+            self.administrator,
+            self.owners,
+            catalog.governance.memberships,
+            [frozenset(self.reaches(action)) for action in ("READ", "WRITE", "MATERIALIZE")],
+            [self.policies(command) for command in ("SELECT", "INSERT", "UPDATE", "DELETE")],
+            tables,
+        )
+
     def has_table(
         self, owner: str, name: str, action: str, now: datetime, *, grantable: bool = False
     ) -> bool:
@@ -431,9 +450,10 @@ def rights_hold(rights: Rights, store: Store) -> bool:
     """
     if rights.name is None:
         return True
-    return not store.rights_are_changing and (
-        catalog_of(store).governance == rights.catalog.governance
-    )
+    if store.rights_are_changing:
+        return False
+    now = replace(rights, catalog=catalog_of(store))
+    return now.catalog is rights.catalog or now.all_there_is == rights.all_there_is
 
 
 def rights_changed() -> OperationalError:

@@ -133,12 +133,12 @@ class Session:
             planned, values = self.planned(context, parameters)
             try:
                 result = self._run_any(planned, context, values)
-                if not isinstance(planned, Optimized) or self._rights_hold(context):
+                if not isinstance(planned, _READING) or self._rights_hold(context):
                     return result
                 result.close()
             except (Error, duckdb.Error):
                 # What failed may have been read by a right that was gone already.
-                if isinstance(planned, exp.Expr) or self._rights_hold(context):
+                if not isinstance(planned, _READING | ChangePlan) or self._rights_hold(context):
                     raise
             except RightsChanged:
                 pass  # rolled back
@@ -490,3 +490,7 @@ class Session:
             raise InterfaceError(
                 "the connection is closed", hint="open another: memql.connect(...)", code="08003"
             )
+
+
+# What gives out what it has read.
+_READING = Optimized | syntax.Explain | exp.Describe | exp.Summarize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from string import ascii_lowercase, ascii_uppercase
@@ -173,14 +174,20 @@ def drop_membership(cursor: duckdb.DuckDBPyConnection, role: str, member: str) -
     cursor.execute("DELETE FROM _memql.memberships WHERE role = ? AND member = ?", [role, member])
 
 
-def put_grant(cursor: duckdb.DuckDBPyConnection, grant: Grant) -> None:
-    """Add a grant, or put it in the place of the one of its number."""
-    _put(cursor, "INSERT OR REPLACE INTO _memql.grants", astuple(grant))
+def put_grants(cursor: duckdb.DuckDBPyConnection, grants: Sequence[Grant]) -> None:
+    """Add grants, or put each in the place of the one of its number."""
+    kinds = "BIGINT VARCHAR VARCHAR VARCHAR VARCHAR VARCHAR VARCHAR BOOLEAN TIMESTAMPTZ TIMESTAMPTZ"
+    lists = ", ".join(f"unnest(?::{kind}[])" for kind in kinds.split())
+    columns = [list(column) for column in zip(*map(astuple, grants), strict=True)]
+    if columns:
+        cursor.execute(f"INSERT OR REPLACE INTO _memql.grants SELECT {lists}", columns)
 
 
-def drop_grant(cursor: duckdb.DuckDBPyConnection, number: int) -> None:
-    """Take a grant away by its number."""
-    cursor.execute("DELETE FROM _memql.grants WHERE id = ?", [number])
+def drop_grants(cursor: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> None:
+    """Take grants away by their numbers."""
+    cursor.execute(
+        "DELETE FROM _memql.grants WHERE id IN (SELECT unnest(?::BIGINT[]))", [list(numbers)]
+    )
 
 
 def next_grant(cursor: duckdb.DuckDBPyConnection) -> int:

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from memql.engine.views import ViewCatalog
 
 
+# Others wait with their commits for the end of a statement of governance.
+MOST_AT_ONCE = 5000
+
+
 @dataclass(frozen=True)
 class _Object:
     """What a right is on.
@@ -74,8 +78,16 @@ def grant(tree: syntax.Grant, governor: Governor) -> Change:
         number = governance.next_grant(ruling.cursor)
         known = {_key(one): one for one in rights.catalog.governance.grants}
         grantable = bool(tree.args.get("grantable") and tree.args.get("tables"))
+        made: list[Grant] = []
         for thing, name in product(objects, dict.fromkeys(names)):
             for action in thing.actions:
+                if len(made) >= MOST_AT_ONCE:
+                    raise ProgrammingError(
+                        f"the statement gives more than {MOST_AT_ONCE:,} rights",
+                        hint="GRANT to a role, and the role to its members",
+                        statement=ruling.context.text,
+                        code="54001",
+                    )
                 given = Grant(
                     number,
                     action,
@@ -92,7 +104,8 @@ def grant(tree: syntax.Grant, governor: Governor) -> Change:
                 if old is None:
                     _check_room(given, ruling)
                     number += 1
-                governance.put_grant(ruling.cursor, given if old is None else _both(old, given))
+                made.append(given if old is None else _both(old, given))
+        governance.put_grants(ruling.cursor, made)
         return f"{', '.join(map(str, objects))} to {', '.join(names)}"
 
     return give
@@ -267,11 +280,12 @@ def revoke(tree: syntax.Revoke, governor: Governor) -> Change:
             objects = [_revoked_table(one, tree, ruling, views) for one in tree.args["tables"]]
         else:
             objects = _revoked_memories(tree, owner, ruling)
-        for one in _given(objects, names, ruling):
-            if tree.args.get("grantable") and tree.args.get("tables"):
-                governance.put_grant(ruling.cursor, replace(one, grantable=False))
-            else:
-                governance.drop_grant(ruling.cursor, one.id)
+        given = list(_given(objects, names, ruling))
+        if tree.args.get("grantable") and tree.args.get("tables"):
+            less = [replace(one, grantable=False) for one in given]
+            governance.put_grants(ruling.cursor, less)
+        else:
+            governance.drop_grants(ruling.cursor, [one.id for one in given])
         return f"{', '.join(map(str, objects))} from {', '.join(sorted(names))}"
 
     return take

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -435,3 +436,21 @@ def test_another_connection_sees_a_grant_at_its_next_statement(
     ann.execute("REVOKE READ ON MEMORIES FROM bob")
     assert rows(bob, count) == [(0,)]
     bob.rollback()
+
+
+def test_a_grant_of_very_many_rights_is_refused(tmp_path: Path) -> None:
+    with memql.connect(tmp_path / "store.memql", user="alice") as alice:
+        tables = [f"t{number}" for number in range(20)]
+        for table in tables:
+            alice.execute(f"CREATE TABLE {table} (a INT)")
+        users = ", ".join(f"u{number}" for number in range(70))
+        text = f"GRANT ALL ON TABLE {', '.join(tables)} TO {users}"
+        with pytest.raises(ProgrammingError, match="more than 5,000 rights") as error:
+            alice.execute(text)
+        assert error.value.code == "54001"
+        count = "SELECT count(*) FROM memql.grants"
+        assert alice.execute(count).fetchall() == [(0,)]
+        alice.execute(text.replace(", u69", "").replace("ALL", "SELECT, INSERT"))
+        assert alice.execute(count).fetchall() == [(20 * 69 * 2,)]
+        alice.execute(text.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))
+        assert alice.execute(count).fetchall() == [(0,)]

@@ -22,6 +22,8 @@ def test_a_replaced_table_is_never_read_by_a_right_on_the_old_one(tmp_path: Path
         with memql.connect(path, user="dave") as dave:
             while not stop.is_set():
                 for text in (
+                    "SUMMARIZE carol.q",
+                    "EXPLAIN ANALYZE SELECT s FROM carol.q",
                     "SELECT s FROM carol.q",
                     "INSERT INTO memories (content) SELECT s FROM carol.q RETURNING content",
                 ):
@@ -71,6 +73,29 @@ def test_without_a_second_look_at_the_rights_it_would_be_read(
         monkeypatch.setattr(dave._session, "planned", slowly)
         monkeypatch.setattr(session, "rights_hold", lambda *rights: True)
         assert dave.execute("SELECT s FROM carol.q").fetchall() == [("SECRET",)]
+
+
+def test_changes_that_do_not_bear_on_a_user_make_nothing_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s"
+    with memql.connect(path, user="alice") as alice, memql.connect(path, user="bob") as bob:
+        planned = alice._session.planned
+        times = []
+
+        def slowly(*arguments: Any) -> Any:
+            times.append(1)
+            bob.execute(f"GRANT READ ON MEMORIES TO carol WHERE (kind = '{len(times)}')")
+            bob.execute(f"CREATE TABLE t{len(times)} (a INT)")
+            return planned(*arguments)
+
+        monkeypatch.setattr(alice._session, "planned", slowly)
+        alice.execute("SELECT count(*) FROM memories").fetchall()
+        alice.execute("INSERT INTO memories (content) VALUES ('x')")
+        assert len(times) == 2
+        with pytest.raises(Error, match="nosuch"):
+            alice.execute("SELECT nosuch FROM memories")
+        assert len(times) == 3
 
 
 def test_a_statement_that_is_overtaken_each_time_gives_up(
