@@ -99,10 +99,7 @@ class Governor:
         query = exp.Select(expressions=[exp.alias_(cast, "moment")])
         rows = self.executor.run(self.binder.bind(query)).rows
         assert rows is not None  # a query
-        found = rows.fetchall()
-        if len(found) != 1:
-            raise not_possible(f"a list of times behind {what}", self.context, place)
-        value = found[0][0]
+        [(value, *_)] = rows.fetchall()  # nothing in the expression makes more rows, or none
         if value == datetime.max:
             return None  # DuckDB's 'infinity'
         if not isinstance(value, datetime):

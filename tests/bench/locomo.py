@@ -131,7 +131,7 @@ def _ask(
             == (tokens, reused, tokens - reused),
             f"{owner} as {form}: {answer.reused_tokens} reused, {answer.computed_tokens} computed",
         )
-        return first_token(answer)
+        return _first_token(answer)
 
     times = in_turns(
         {
@@ -167,7 +167,7 @@ def _reopen(
         for owner, (_, tokens, _, _) in compiled.items():
             answer = _answer(con, owner, "ACTIVATION")
             check(answer.reused_tokens == tokens, f"{owner}: not all was reused after reopening")
-            seconds.append(first_token(answer))
+            seconds.append(_first_token(answer))
     print(
         f"reopened in {opened * 1000:.0f} ms; first token of each owner's first answer: median "
         f"{statistics.median(seconds) * 1000:.0f} ms, all tokens reused"
@@ -204,7 +204,7 @@ def _change(
     _print_extended("one memory in the middle changed", changed)
 
 
-def first_token(answer: memql.Answer) -> float:
+def _first_token(answer: memql.Answer) -> float:
     """Return the seconds to the first token of an answer from one's own memories."""
     assert answer.first_token_seconds is not None
     return answer.first_token_seconds
@@ -219,5 +219,5 @@ def _print_extended(what: str, answers: Iterable[memql.Answer]) -> None:
     print(
         f"{what}: median {statistics.median(a.computed_tokens or 0 for a in known):.0f} of "
         f"{statistics.median(a.tokens for a in known):.0f} tokens computed, first token after "
-        f"{statistics.median(map(first_token, known)) * 1000:.0f} ms"
+        f"{statistics.median(map(_first_token, known)) * 1000:.0f} ms"
     )

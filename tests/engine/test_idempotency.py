@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import duckdb
 import pytest
 
 import memql
 from memql.errors import DataError, IntegrityError, OperationalError, ProgrammingError
+from memql.storage.idempotency import Written, add
 
 INSERT = "INSERT INTO memories (content, kind, idempotency_key) VALUES (?, ?, ?) RETURNING id"
 
@@ -196,3 +199,14 @@ def test_rows_of_every_type_through_executemany(path: Path) -> None:
         with pytest.raises(IntegrityError, match="content"):
             con.executemany(text, [plain, [None, *plain[1:]]])
         assert con.execute("SELECT count(*) FROM memories").fetchall() == [(4,)]
+
+
+def test_a_failing_disk_is_an_error_of_the_store() -> None:
+    class Failing:
+        def execute(self, sql: str, values: object) -> None:
+            raise duckdb.IOException("IO Error: no space left")
+
+    cursor: Any = Failing()
+    written = {("alice", "k"): Written("00000000-0000-7000-8000-000000000000", b"")}
+    with pytest.raises(OperationalError, match="keep idempotency keys"):
+        add(cursor, written, datetime.now(UTC))

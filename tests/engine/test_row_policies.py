@@ -357,6 +357,22 @@ def test_an_administrator_reads_by_grant_only(users: dict[str, memql.Connection]
     assert alice.execute("DELETE FROM memories").rowcount == 0
 
 
+def test_a_policy_decides_what_may_be_written(users: dict[str, memql.Connection]) -> None:
+    alice, bob = users["alice"], users["bob"]
+    alice.execute(
+        "CREATE POLICY p ON memories AS RESTRICTIVE USING (created_at < now()) "
+        "WITH CHECK (sensitivity IS NOT NULL)"
+    )
+    insert = "INSERT INTO memories (content, sensitivity) VALUES ('x', ?)"
+    with pytest.raises(ProgrammingError, match="a policy keeps bob from writing") as error:
+        bob.execute(insert, [None])
+    assert error.value.code == "42501"
+    bob.execute(insert, ["low"])
+    with pytest.raises(ProgrammingError, match="a policy keeps bob from writing"):
+        bob.execute("UPDATE memories SET sensitivity = NULL")
+    assert bob.execute("UPDATE memories SET sensitivity = 'high'").rowcount == 1
+
+
 def test_a_role_takes_no_policy_off(users: dict[str, memql.Connection]) -> None:
     alice, bob, carol = users["alice"], users["bob"], users["carol"]
     alice.execute("CREATE ROLE team")
