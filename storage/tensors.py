@@ -187,6 +187,22 @@ class Tensors:
             self._clean(dataset)
             self._sync()
 
+    def compact(self) -> None:
+        """Merge fragments; rows keep their ids, and nothing of the old files is left.
+
+        Raises:
+            TensorsFailed: Lance or the disk failed; files that belong to no row may be left.
+        """
+        import lance
+
+        with self._writing, _lance_errors(f"compact {self._path}"):
+            if not self.exists:
+                return
+            dataset = lance.dataset(str(self._path))
+            dataset.optimize.compact_files(materialize_deletions_threshold=0.0)
+            self._clean(dataset)
+            self._sync()
+
     def _open(self) -> lance.LanceDataset:
         import lance
 

@@ -12,7 +12,7 @@ import pytest
 from memql.storage import durable
 from memql.storage.activations import LayerHeader, NodeHeader
 from memql.storage.store import Store
-from memql.storage.tensors import Tensors
+from memql.storage.tensors import Tensors, TensorsFailed
 
 # Each step is a place where the child ends at once, as by SIGKILL: no handler runs.
 _PUT_STEPS = ["intent", "appended", "synced", "publishing", "published"]
@@ -164,6 +164,24 @@ def test_recovery_that_crashes_is_repeated(crashed: Path, monkeypatch: pytest.Mo
     store = Store.open(crashed / "synced")
     keys, nodes, rows, unfinished = _found(store)
     assert keys == {b"root", b"child"} and nodes == rows and unfinished == 0
+    store.close()
+
+
+def test_what_lance_cannot_finish_now_does_not_keep_the_store_shut(
+    crashed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def fail(self: Tensors, node_ids: list[int]) -> None:
+        raise TensorsFailed("input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensors, "purge", fail)
+        store = Store.open(crashed / "synced")
+        keys, _, _, unfinished = _found(store)
+        assert keys == {b"root", b"child"} and unfinished == 1
+        store.close()
+    store = Store.open(crashed / "synced")
+    assert _found(store)[3] == 0
     store.close()
 
 
