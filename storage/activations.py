@@ -307,6 +307,11 @@ class Activations:
                 "SELECT node FROM _memql.intents UNION SELECT node FROM _memql.tombstones"
             ).fetchall()
             kept = {row[0] for row in cursor.execute("SELECT id FROM _memql.nodes").fetchall()}
+            if kept:
+                self._tensors.repair()
+            else:
+                # Its only version may be one that never reached the disk.
+                self._tensors.remove()
             orphans = self._tensors.node_ids() - kept
             self._purge(cursor, sorted(orphans.union(row[0] for row in left)))
 

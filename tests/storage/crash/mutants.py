@@ -28,9 +28,9 @@ MUTANTS: dict[str, dict[str, str]] = {
         "put.unsynced": _LEFT,
         "put.publishing": _LEFT,
         "drop.tombstoned": _LEFT,
-        "compact.rewritten": _LEFT,
+        "compact.synced": _LEFT,
     },
-    "no tombstone": {"drop.tombstoned": _ROWS, "drop.deleted": "the data files"},
+    "no tombstone": {"drop.tombstoned": _ROWS, "drop.synced": "the data files"},
     "no intent": {"put.unsynced": _ROWS, "put.publishing": _ROWS},
     "no versions": {"write.noted": "the versions of memories"},
 }

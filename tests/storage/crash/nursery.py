@@ -1,6 +1,7 @@
 """A process that has loaded all packages and makes children of itself, which work and are killed.
 
-Reads jobs from standard input, a JSON object a line, and answers each with a line.
+Reads jobs from standard input, a JSON object a line, and answers each with a line. With
+`--compile` its children compile nodes with the default model instead of making them up.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.storage.crash import mutants, steps
-from tests.storage.crash.work import Expected, Operation, Work, say_to
+from tests.storage.crash.work import CompilingWork, Expected, Operation, Work, say_to
+
+_COMPILES = "--compile" in sys.argv[1:]
+_WORK = CompilingWork if _COMPILES else Work
 
 # Far more than any child needs to come to its step.
 _OPERATIONS = 400
@@ -42,8 +46,8 @@ def _child(job: dict[str, Any], descriptor: int) -> None:
         expected = Expected()
         for told in job["done"]:
             expected.apply(Operation.of(told))
-        work = Work(Path(job["folder"]), expected, job["seed"], say)
-        assert "torch" not in sys.modules, "plain work does not load a model runtime"
+        work = _WORK(Path(job["folder"]), expected, job["seed"], say)
+        assert _COMPILES or "torch" not in sys.modules, "plain work loads no model runtime"
         say({"ready": True})
         if job["step"]:
             work.run(_OPERATIONS)
@@ -102,7 +106,7 @@ def _load_all() -> None:
         pid = os.fork()
         if pid == 0:
             try:
-                work = Work(Path(folder), Expected(), 0, lambda told: None)
+                work = _WORK(Path(folder), Expected(), 0, lambda told: None)
                 work.run(20)
                 work.close()
                 os.write(writing, "\n".join(sys.modules).encode())

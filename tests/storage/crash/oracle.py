@@ -47,7 +47,7 @@ class Read:
 
 
 def settle(
-    folder: Path, expected: Expected, pending: Iterable[Operation], *, check_nodes: bool = True
+    folder: Path, expected: Expected, pending: Iterable[Operation], check_nodes: bool = True
 ) -> Read:
     """Open a store after a crash, check it, and note which pending operations it holds.
 

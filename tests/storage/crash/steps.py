@@ -65,17 +65,17 @@ STEPS: tuple[Step, ...] = (
     Step("put.publishing", activations, "_all_committed"),
     Step("put.published", Activations, "_publish", after=True),
     Step("drop.tombstoned", Tensors, "purge"),
-    Step("drop.deleted", Tensors, "_clean"),
-    Step("drop.cleaned", Tensors, "_sync"),
+    Step("drop.unsynced", Tensors, "_sync"),
+    Step("drop.synced", Tensors, "_clean"),
     Step("drop.purged", Activations, "_finish"),
     Step("drop.finished", Activations, "_finish", after=True),
     Step("compact.intended", Tensors, "compact"),
-    Step("compact.rewritten", Tensors, "_clean"),
-    Step("compact.cleaned", Tensors, "_sync"),
+    Step("compact.unsynced", Tensors, "_sync"),
+    Step("compact.synced", Tensors, "_clean"),
     Step("compact.compacted", Activations, "_finish"),
     Step("compact.finished", Activations, "_finish", after=True),
     Step("recover.begun", Tensors, "purge", left=True),
-    Step("recover.cleaned", Tensors, "_sync", left=True),
+    Step("recover.unsynced", Tensors, "_sync", left=True),
     Step("recover.swept", Activations, "_finish", left=True),
     Step("recover.finished", Activations, "_finish", after=True, left=True),
     Step("write.begun", Transaction, "commit"),
@@ -90,7 +90,7 @@ STEPS: tuple[Step, ...] = (
 BY_NAME = {step.name: step for step in STEPS}
 
 # Where a crash leaves something to recover.
-LEAVING = ("put.intended", "put.unsynced", "put.synced", "drop.tombstoned", "drop.deleted")
+LEAVING = ("put.intended", "put.unsynced", "put.synced", "drop.tombstoned", "drop.synced")
 
 _inside = threading.local()
 

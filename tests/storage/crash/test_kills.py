@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import memql
 from tests.soak import SOAK_FACTOR
 from tests.storage.crash import kills, mutants
 from tests.storage.crash.kills import Covered, Life, Nursery
 from tests.storage.crash.oracle import Violation
-from tests.storage.crash.steps import BY_NAME, STEPS
+from tests.storage.crash.steps import BY_NAME, LEAVING, STEPS
 
 pytestmark = pytest.mark.slow
 
 KILLS, EACH = (300, 8) if SOAK_FACTOR == 1 else (1000, 30)
+COMPILING_KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,28 @@ def test_kills_lose_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert min(covered.operations.values()) >= KILLS // 4
     assert covered.pending >= KILLS // 2
     assert covered.read.rows > 10 * KILLS and covered.read.nodes > KILLS
+
+
+def test_kills_while_a_model_compiles_lose_nothing(tmp_path: Path) -> None:
+    nursery = Nursery(compiles=True)
+    covered = Covered()
+    life = Life(tmp_path / "s", check_nodes=False)
+    names = [*LEAVING, "put.writing", "put.syncing", "put.publishing", "put.published"]
+    steps = [BY_NAME[name] for name in [*names, "drop.purged", "compact.synced"]]
+    for seed, step in enumerate([*steps, *[None] * (COMPILING_KILLS - len(steps))]):
+        life.settle(life.crash(nursery, step, seed, covered), covered)
+        with memql.connect(life.folder) as con:
+            stored, plain = [
+                con.execute(
+                    "SELECT generate('Who says what?', max_tokens := 4) FROM memories"
+                    f" MATERIALIZE AS {form}"
+                ).fetchall()
+                for form in ("ACTIVATION", "PLAINTEXT")
+            ]
+        assert stored == plain
+    nursery.close()
+    assert sum(covered.kills.values()) == COMPILING_KILLS
+    assert covered.operations["compile"] >= COMPILING_KILLS and covered.read.nodes > 0
 
 
 @pytest.mark.parametrize("mutant", mutants.MUTANTS)

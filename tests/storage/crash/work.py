@@ -142,6 +142,7 @@ class Work:
         self._say = say
         self._numbers = itertools.count(1)
         self._connection = memql.connect(folder)
+        self._compiling = memql.connect(folder)
         self._store = Store.open(folder)
 
     def run(self, operations: int) -> None:
@@ -185,6 +186,7 @@ class Work:
         """Close the store."""
         self._store.close()
         self._connection.close()
+        self._compiling.close()
 
     def _memories(self, source: random.Random) -> Iterator[None]:
         while True:
@@ -287,6 +289,29 @@ class Work:
         """
         self._say({"done": operation.lane})
         self._expected.apply(operation)
+
+
+class CompilingWork(Work):
+    """Work whose nodes are compiled by the default model, from the memories as they are.
+
+    Which nodes that makes is the engine's affair, so its operations do not tell.
+    """
+
+    def _nodes(self, source: random.Random) -> Iterator[None]:
+        activations = self._store.activations
+        while True:
+            kind = source.choice(("compile", "compile", "compile", "drop", "compact"))
+            with self._told(Operation("nodes", kind)):
+                if kind == "compile":
+                    owner = source.choice(("source < 'm5'", "true"))
+                    self._compiling.execute(
+                        f"SELECT content FROM memories WHERE {owner} MATERIALIZE AS ACTIVATION"
+                    )
+                elif kind == "compact":
+                    activations.compact()
+                elif nodes := activations.nodes():
+                    activations.drop([source.choice(nodes).id])
+            yield
 
 
 @dataclass(frozen=True)
