@@ -230,6 +230,10 @@ class Activations:
             else:
                 yield node, None
 
+    def stored(self) -> set[int]:
+        """The numbers of all nodes that have bytes, live or not."""
+        return self._tensors.node_ids()
+
     def quarantine(self, node_id: int, reason: str) -> None:
         """Take a damaged node out of use; nodes that continue it cannot be reached until the
         same boundary has been computed again.
