@@ -182,6 +182,17 @@ class Work:
         for failure in failures:
             raise failure
 
+    def roll_back(self) -> None:
+        """End the transaction that an error has left open."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def answer(self) -> dict[str, str]:
+        """What a query finds: the content of each memory, by name."""
+        found = self._connection.execute("SELECT source, content FROM memories").fetchall()
+        assert len(found) == len(dict(found)), "a name was found twice"
+        return dict(found)
+
     def close(self) -> None:
         """Close the store."""
         self._store.close()
