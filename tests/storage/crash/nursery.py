@@ -99,7 +99,7 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
     return {"said": [json.loads(line) for line in said.splitlines()], "status": status}
 
 
-def _load_all() -> None:
+def load_all() -> None:
     """Load what a child would load at its first operations, so that no child has to."""
     with tempfile.TemporaryDirectory(prefix="memql-crash-") as folder:
         reading, writing = os.pipe()
@@ -127,7 +127,7 @@ def main() -> None:
     """Answer jobs until there are no more."""
     # Nothing of Lance runs here, only in the children.
     warnings.filterwarnings("ignore", "lance is not fork-safe")
-    _load_all()
+    load_all()
     for line in sys.stdin:
         print(json.dumps(_run(json.loads(line))), flush=True)
 

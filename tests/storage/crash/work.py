@@ -182,6 +182,10 @@ class Work:
         for failure in failures:
             raise failure
 
+    def insert_one(self) -> None:
+        """Insert one more memory."""
+        self._write("insert", {self._new("m"): ("the last", "active")}, ())
+
     def roll_back(self) -> None:
         """End the transaction that an error has left open."""
         if self._connection.in_transaction:
