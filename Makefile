@@ -8,13 +8,14 @@ STAMP  := $(VENV)/.installed
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_OFFLINE = 1
 
-.PHONY: help install demo test quick soak lint bench docs clean
+.PHONY: help install demo test quick soak crash lint bench docs clean
 
 help:
 	@echo "make demo     install, then run the guided tour"
 	@echo "make test     install, then lint, types and every test"
 	@echo "make quick    install, then all tests but the slow ones, in under two minutes"
 	@echo "make soak     the random tests with 20 times as many examples"
+	@echo "make crash    kill 1,000 processes at every step of the storage protocol, check each store"
 	@echo "make lint     ruff, ruff format and mypy"
 	@echo "make bench    the benchmarks (ratios, with their spread)"
 	@echo "make docs     run every example of README.md and docs/"
@@ -42,6 +43,9 @@ quick: $(STAMP)
 
 soak: $(STAMP)
 	MEMQL_SOAK=1 $(BIN)/python -m pytest -q $$(grep -rlE '@given|SOAK_FACTOR' tests --include='test_*.py')
+
+crash: $(STAMP)
+	$(BIN)/python -m tests.storage.crash --kills 1000 --each 30
 
 test: lint
 	$(BIN)/python -m pytest -q

@@ -11,7 +11,6 @@ from uuid import UUID
 from memql.errors import InternalError, OperationalError
 from memql.storage import audit
 from memql.storage import payload as payloads
-from memql.storage.failures import translate
 from memql.storage.nodes import (
     Boundary,
     DamagedNode,
@@ -22,6 +21,7 @@ from memql.storage.nodes import (
     NodeSlice,
 )
 from memql.storage.tensors import Row, Tensors, TensorsFailed
+from memql.storage.transaction import short_transaction
 from memql.storage.tree import Tree
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Activations:
         payloads.check(header, boundaries, payload)
         digests: list[bytes] = []
         with closing(self._store.cursor()) as cursor:
-            node_id = self._intend(cursor)
+            node_id = self._intend(cursor, "put", "keep an activation")
             try:
                 first_row = self._tensors.append(node_id, payloads.blobs(header, payload, digests))
                 size = sum(sum(payloads.layer_bytes(header, layer)) for layer in header.layers)
@@ -230,6 +230,10 @@ class Activations:
             else:
                 yield node, None
 
+    def stored(self) -> set[int]:
+        """The numbers of all nodes that have bytes, live or not."""
+        return self._tensors.node_ids()
+
     def quarantine(self, node_id: int, reason: str) -> None:
         """Take a damaged node out of use; nodes that continue it cannot be reached until the
         same boundary has been computed again.
@@ -242,7 +246,7 @@ class Activations:
             tree = self._mirror()
             if not tree.is_live(node_id):
                 return
-            with _transaction(cursor, f"quarantine node {node_id}"):
+            with self._mirrored(), short_transaction(cursor, f"quarantine node {node_id}"):
                 cursor.execute(
                     "UPDATE _memql.nodes SET state = 'quarantined', reason = ? WHERE id = ?",
                     [reason, node_id],
@@ -264,7 +268,7 @@ class Activations:
             with self._store.commit_lock:
                 tree = self._mirror()
                 dropped = tree.descendants(node_ids)
-                with _transaction(cursor, f"drop {len(dropped)} nodes"):
+                with self._mirrored(), short_transaction(cursor, f"drop {len(dropped)} nodes"):
                     cursor.execute(
                         "INSERT INTO _memql.tombstones SELECT id, 'drop', now() FROM _memql.nodes"
                         " WHERE id IN (SELECT unnest($1::BIGINT[])) RETURNING node",
@@ -282,10 +286,22 @@ class Activations:
             if dropped:
                 self._purge(cursor, dropped)
 
+    def compact(self) -> None:
+        """Merge the small files that single puts have left into large ones.
+
+        Raises:
+            OperationalError: the disk or the catalog failed; the next opening sweeps what is left.
+        """
+        with self._store.commit_lock, closing(self._store.cursor()) as cursor:
+            number = self._intend(cursor, "compact", "compact the activations")
+            self._tensors.compact()
+            self._finish(cursor, [number])
+
     def recover(self) -> None:
         """Finish what a crash left: roll back intents, finish tombstones, sweep orphans.
 
-        Called at opening, before anything else uses the store.
+        Called at opening, before anything else uses the store. Every write to Lance lies between
+        an intent or a tombstone and its removal, so without them there is nothing to sweep.
 
         Raises:
             OperationalError: the disk or the catalog failed.
@@ -295,8 +311,22 @@ class Activations:
                 "SELECT node FROM _memql.intents UNION SELECT node FROM _memql.tombstones"
             ).fetchall()
             kept = {row[0] for row in cursor.execute("SELECT id FROM _memql.nodes").fetchall()}
+            if kept:
+                self._tensors.repair()
+            else:
+                # Its only version may be one that never reached the disk.
+                self._tensors.remove()
             orphans = self._tensors.node_ids() - kept
             self._purge(cursor, sorted(orphans.union(row[0] for row in left)))
+
+    @contextmanager
+    def _mirrored(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            # An error can follow a commit that was durable all the same (a full disk).
+            self._tree = None
+            raise
 
     def _mirror(self) -> Tree:
         tree = self._tree
@@ -350,11 +380,12 @@ class Activations:
                     raise DamagedNode(node.id, error.message) from error
             return blobs
 
-    def _intend(self, cursor: duckdb.DuckDBPyConnection) -> int:
-        with _transaction(cursor, "keep an activation"):
+    def _intend(self, cursor: duckdb.DuckDBPyConnection, kind: str, asked: str) -> int:
+        with short_transaction(cursor, asked):
             row = cursor.execute(
-                "INSERT INTO _memql.intents SELECT nextval('_memql.node_ids'), 'put', now()"
-                " RETURNING node"
+                "INSERT INTO _memql.intents SELECT nextval('_memql.node_ids'), ?, now()"
+                " RETURNING node",
+                [kind],
             ).fetchone()
         assert row is not None, "RETURNING gives a row"
         return int(row[0])
@@ -375,7 +406,7 @@ class Activations:
             if not new or (node.parent is not None and tree.find(node.parent) is None):
                 return False
             pairs = list(dict.fromkeys(lineage))
-            with _transaction(cursor, f"publish node {node.id}"):
+            with short_transaction(cursor, f"publish node {node.id}"):
                 if not _all_committed(cursor, pairs):
                     return False
                 cursor.execute(
@@ -422,7 +453,10 @@ class Activations:
 
     def _purge(self, cursor: duckdb.DuckDBPyConnection, node_ids: Sequence[int]) -> None:
         self._tensors.purge(node_ids)
-        with _transaction(cursor, f"finish dropping {len(node_ids)} nodes"):
+        self._finish(cursor, node_ids)
+
+    def _finish(self, cursor: duckdb.DuckDBPyConnection, node_ids: Sequence[int]) -> None:
+        with short_transaction(cursor, f"finish the work on {len(node_ids)} nodes"):
             for table in ("intents", "tombstones"):
                 cursor.execute(
                     f"DELETE FROM _memql.{table} WHERE node IN (SELECT unnest($1::BIGINT[]))",
@@ -446,22 +480,6 @@ def _node(row: tuple[int, bytes | None, int, str, int, list[bytes], int]) -> tup
     node_id, parent, start_tokens, header, size, digests, first_row = row
     parsed = NodeHeader.from_json(header)
     return Node(node_id, parent, start_tokens, parsed, size, tuple(digests)), first_row
-
-
-@contextmanager
-def _transaction(cursor: duckdb.DuckDBPyConnection, asked: str) -> Iterator[None]:
-    import duckdb
-
-    try:
-        cursor.execute("BEGIN")
-        try:
-            yield
-            cursor.execute("COMMIT")
-        except BaseException:
-            cursor.rollback()
-            raise
-    except duckdb.Error as error:
-        raise translate(error, asked) from error
 
 
 def _all_committed(cursor: duckdb.DuckDBPyConnection, pairs: Sequence[tuple[UUID, int]]) -> bool:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import socket
+import zlib
 from pathlib import Path
 
 from memql.errors import OperationalError
@@ -33,8 +34,16 @@ class StoreLock:
     anything in the process opens and closes that file again. The kernel drops a flock with its
     process, so nothing is left to clean up after a crash.
 
+    The file also says which commit was acknowledged last, which DuckDB cannot: where its log is
+    damaged in a length it takes the rest for a commit that was never finished, and leaves it out
+    without a word. Nothing waits for this note to reach the disk, so after a loss of power it may
+    be an older one.
+
     Args:
         folder: the store folder; it exists.
+
+    Attributes:
+        acknowledged: number of the last commit of an earlier process; 0 if it is not known.
 
     Raises:
         OperationalError: another process has the store open, or the file cannot be made.
@@ -67,15 +76,38 @@ class StoreLock:
                 code="55006",
             ) from error
         _held.add(self._descriptor)
-        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text.encode(), 0)
+        self._holds: dict[str, int | str] = {"pid": os.getpid(), "host": socket.gethostname()}
+        self.acknowledged = self._found()
+        self.acknowledge(self.acknowledged)
+
+    def acknowledge(self, commit: int) -> None:
+        """Note that a commit is durable.
+
+        Args:
+            commit: its number.
+        """
+        note = {"commit": commit, "check": zlib.crc32(b"%d" % commit)}
+        text = json.dumps(self._holds | note).encode()
+        try:
+            os.pwrite(self._descriptor, text, 0)
+            os.ftruncate(self._descriptor, len(text))
+        except OSError:
+            # The commit stands. A note that is missing or torn is as good as an old one.
+            return
 
     def release(self) -> None:
         """Let other processes open the store."""
         if self._descriptor in _held:
             _held.remove(self._descriptor)
             os.close(self._descriptor)
+
+    def _found(self) -> int:
+        try:
+            found = json.loads(os.pread(self._descriptor, 4096, 0))
+            commit = int(found["commit"])
+            return commit if found["check"] == zlib.crc32(b"%d" % commit) else 0
+        except (ValueError, KeyError, TypeError):
+            return 0
 
     def _holder(self) -> str:
         try:

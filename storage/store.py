@@ -9,7 +9,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,7 @@ class Store:
                 migrate(self._connection, name)
                 self._connection.execute("SET lock_configuration = true")
                 self.reread_commits()
+                self._check_whole()
                 self._recover()
             except BaseException:
                 self._connection.close()
@@ -238,6 +239,8 @@ class Store:
             number: its number; the caller holds the commit lock.
         """
         self._last_commit = number
+        if self._lock is not None:
+            self._lock.acknowledge(number)
 
     @property
     def catalog_version(self) -> int:
@@ -312,6 +315,16 @@ class Store:
         ).fetchall()
         self._last_commit, self._last_commit_micros = found[0]
 
+    def _check_whole(self) -> None:
+        if self._lock is not None and self._lock.acknowledged > self._last_commit:
+            raise OperationalError(
+                f"the store {self.name} is damaged: its catalog ends with commit "
+                f"{self._last_commit}, but commit {self._lock.acknowledged} was acknowledged",
+                hint=f"Restore the folder from a copy, or remove its file {FILE_NAME!r} to go on "
+                "without what is lost.",
+                code="XX001",
+            )
+
     def _recover(self) -> None:
         # Fetched to its end: half a result keeps its transaction open, and a transaction that is
         # open as long as the store keeps DuckDB from ever writing its log into the file.
@@ -319,7 +332,12 @@ class Store:
             "SELECT EXISTS (FROM _memql.intents) OR EXISTS (FROM _memql.tombstones)"
         ).fetchall()
         if unfinished == [(True,)]:
-            self.activations.recover()
+            from memql.storage.tensors import TensorsFailed
+
+            # Derived forms do not keep the memories from being read: what cannot be finished now
+            # is out of everybody's reach all the same, and the next opening tries again.
+            with suppress(TensorsFailed):
+                self.activations.recover()
 
 
 def _check_same(store: Store, asked: Limits) -> None:

@@ -32,6 +32,10 @@ _APPENDS_PER_CLEANUP = 32
 
 _IDS_PER_PREDICATE = 1000
 
+# Lance names versions so that the newest comes first, and notes it in a file beside them.
+_NAMES_COUNT_DOWN_FROM = 2**64 - 1
+_HINT = "latest_version_hint.json"
+
 
 class TensorsFailed(OperationalError):
     """Lance could not read or write."""
@@ -108,9 +112,9 @@ class Tensors:
                 )
             first = self._first_row(self._dataset, node_id)
             self._appends += 1
+            self._sync()
             if self._appends % _APPENDS_PER_CLEANUP == 0:
                 self._clean(self._dataset)
-            self._sync()
             return first
 
     def read(self, rows: Sequence[Row]) -> list[bytes]:
@@ -155,6 +159,51 @@ class Tensors:
             table = self._open().to_table(columns=["node"])
             return set(table["node"].to_pylist())
 
+    def remove(self) -> None:
+        """Remove the dataset; the next append makes a new one.
+
+        Raises:
+            TensorsFailed: the disk failed.
+        """
+        with self._writing, _lance_errors(f"remove {self._path}"):
+            if self._path.exists():
+                shutil.rmtree(self._path)
+                durable.sync_folder(self._path.parent)
+
+    def repair(self) -> None:
+        """Go back to the newest version that can be read, after a write that was cut off.
+
+        After a loss of power the newest versions may name files that never reached the disk, or
+        be in such a file themselves. Whatever was published is in the newest one that was synced.
+
+        Raises:
+            TensorsFailed: no version can be read; all of them are left as they are.
+        """
+        with self._writing:
+            manifests = sorted((self._path / "_versions").glob("*.manifest"), key=_version_of)
+            unreadable = []
+            while manifests:
+                manifest = manifests.pop()
+                try:
+                    self._try_version(_version_of(manifest))
+                except TensorsFailed:
+                    if not manifests:
+                        raise
+                    unreadable.append(manifest)
+                else:
+                    break
+            if unreadable:
+                for manifest in unreadable:
+                    manifest.unlink()
+                (self._path / "_versions" / _HINT).unlink(missing_ok=True)
+                self._sync()
+
+    def _try_version(self, version: int) -> None:
+        import lance
+
+        with _lance_errors(f"read version {version} of {self._path}"):
+            lance.dataset(str(self._path), version=version).to_table(columns=["node"])
+
     def purge(self, node_ids: Sequence[int]) -> None:
         """Remove the rows of nodes, their bytes, and files that belong to no row.
 
@@ -184,8 +233,24 @@ class Tensors:
                     target_rows_per_fragment=max(f.physical_rows for f in fragments),
                     materialize_deletions_threshold=0.0,
                 )
-            self._clean(dataset)
             self._sync()
+            self._clean(dataset)
+
+    def compact(self) -> None:
+        """Merge fragments; rows keep their ids, and nothing of the old files is left.
+
+        Raises:
+            TensorsFailed: Lance or the disk failed; files that belong to no row may be left.
+        """
+        import lance
+
+        with self._writing, _lance_errors(f"compact {self._path}"):
+            if not self.exists:
+                return
+            dataset = lance.dataset(str(self._path))
+            dataset.optimize.compact_files(materialize_deletions_threshold=0.0)
+            self._sync()
+            self._clean(dataset)
 
     def _open(self) -> lance.LanceDataset:
         import lance
@@ -195,10 +260,13 @@ class Tensors:
         return self._dataset
 
     def _clean(self, dataset: lance.LanceDataset) -> None:
-        # Safe only because nothing else writes: the store is locked, and so is this object.
+        # What is kept was synced before: the removal of the last version that was sound may
+        # reach the disk first. And nothing else writes: the store is locked, and so is this
+        # object.
         with self._files.exclusive():
             dataset.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
             self._dataset = dataset
+        self._sync()
 
     def _sync(self) -> None:
         # Lance never calls fsync on a local disk.
@@ -221,6 +289,10 @@ class Tensors:
         ):
             raise TensorsFailed(f"the rows of node {node_id} are not where they were appended")
         return first
+
+
+def _version_of(manifest: Path) -> int:
+    return _NAMES_COUNT_DOWN_FROM - int(manifest.stem)
 
 
 def _schema() -> pa.Schema:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from memql.errors import Error, InternalError, ProgrammingError
@@ -42,6 +43,32 @@ def roll_back(cursor: duckdb.DuckDBPyConnection) -> None:
             return  # there is none: a COMMIT that failed, or the database's end, has ended it
         except duckdb.InterruptException:
             continue  # whoever stops a statement may do so more than once
+
+
+@contextmanager
+def short_transaction(cursor: duckdb.DuckDBPyConnection, asked: str) -> Iterator[None]:
+    """A transaction of the engine's own: committed at the end, undone by any error.
+
+    Args:
+        cursor: a cursor without a transaction.
+        asked: what is done in it, for errors: "publish node 7".
+
+    Raises:
+        Error: what DuckDB refused; after a full disk it may be durable all the same.
+    """
+    import duckdb
+
+    try:
+        cursor.execute("BEGIN")
+        try:
+            yield
+            cursor.execute("COMMIT")
+        except BaseException:
+            # A COMMIT that failed has ended it already; the first error is the one to tell.
+            roll_back(cursor)
+            raise
+    except duckdb.Error as error:
+        raise translate(error, asked) from error
 
 
 class Transaction:

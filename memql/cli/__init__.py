@@ -1,4 +1,4 @@
-"""The command line: ``memql demo``, ``load``, ``query`` and ``shell``."""
+"""The command line: ``memql demo``, ``load``, ``query``, ``check`` and ``shell``."""
 
 from __future__ import annotations
 

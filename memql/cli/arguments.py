@@ -22,6 +22,7 @@ examples:
   memql query agent.memql "SELECT generate('What must Alice not eat?')
       FROM memories WHERE owner = 'alice' MATERIALIZE AS ACTIVATION"
   memql shell agent.memql
+  memql check agent.memql
 
 exit codes: 0 done, 1 error, 2 wrong arguments, 130 interrupted
 """
@@ -42,6 +43,11 @@ _SHELL = """\
 Reads statements, each ended by a semicolon, and prints their results; from a pipe, too.
 An error does not end it. \\q or Ctrl-D leaves, Ctrl-C drops the line or stops the statement.
 A store that is not there yet is made.
+"""
+
+_CHECK = """\
+Reads every row and every node of a store and verifies them: checksums and digests, versions and
+commits, the chain of the audit, the activation tree. Prints what it read and what is damaged.
 """
 
 _DEMO = """\
@@ -109,6 +115,9 @@ def argument_parser() -> argparse.ArgumentParser:
     )
     _user(query)
     _model(query)
+
+    check = _command(commands, "check", "read all of a store and verify it", _CHECK)
+    _store(check)
 
     shell = _command(commands, "shell", "type statements and see their results", _SHELL)
     _store(shell)

@@ -41,7 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A memory may hold letters that the terminal's encoding lacks.
             stream.reconfigure(errors="backslashreplace")
-    run = {"demo": _demo, "load": _load, "query": _query, "shell": _shell}[given.command]
+    commands = {
+        "demo": _demo,
+        "load": _load,
+        "query": _query,
+        "check": _check,
+        "shell": _shell,
+    }
+    run = commands[given.command]
     try:
         code = run(given)
         sys.stdout.flush()
@@ -118,6 +125,27 @@ def _query(given: argparse.Namespace) -> int:
     return DONE
 
 
+def _check(given: argparse.Namespace) -> int:
+    from memql.storage.check import check
+    from memql.storage.store import Store
+
+    _must_be_there(given.store)
+    started = time.perf_counter()
+    store = Store.open(given.store)
+    try:
+        found = check(store)
+    finally:
+        store.close()
+    for problem in found.problems:
+        print(printable(f"damaged: {problem}"))
+    print(
+        f"read {found.rows:,} rows of {found.tables:,} tables, {found.nodes:,} nodes, "
+        f"{found.bytes:,} bytes in {time.perf_counter() - started:.2f} s: "
+        + (f"{len(found.problems):,} problems" if found.problems else "all sound")
+    )
+    return FAILED if found.problems else DONE
+
+
 def utf8(value: Any) -> Any:
     """Return a value from the command line, a text as the UTF-8 that was meant.
 
@@ -138,25 +166,14 @@ def _shell(given: argparse.Namespace) -> int:
 
 def _opened(given: argparse.Namespace, *, make: bool) -> Connection:
     """Open the store that was named; a new one is only made where that is meant."""
-    from memql.storage.store import CATALOG, MEMORY
+    from memql.storage.store import MEMORY
 
     if given.store == MEMORY:
         return connect(MEMORY, user=given.user, model=given.model)
-    folder = Path(given.store)
-    if not folder.exists():
-        if not make:
-            raise OperationalError(
-                f"there is no store {given.store}",
-                hint="check the path; `memql load` and `memql shell` make a new store",
-                code="58P01",
-            )
+    if not make:
+        _must_be_there(given.store)
+    elif not Path(given.store).exists():
         print(f"new store {given.store}", file=sys.stderr)
-    elif not make and folder.is_dir() and not any(folder.iterdir()):
-        raise OperationalError(
-            f"{given.store} is an empty folder, not a store: it has no {CATALOG}",
-            hint="check the path; `memql load` and `memql shell` make a new store in it",
-            code="58P01",
-        )
     if given.model is not None and not given.model.strip():
         raise InterfaceError(
             "the model's name is empty", hint="leave --model out for tiny", code="22023"
@@ -167,3 +184,21 @@ def _opened(given: argparse.Namespace, *, make: bool) -> Connection:
 def _asker() -> Callable[[str], str] | None:
     """Return what asks for a password; None where no terminal is there to answer."""
     return getpass if sys.stdin.isatty() else None
+
+
+def _must_be_there(store: str) -> None:
+    from memql.storage.store import CATALOG
+
+    folder = Path(store)
+    if not folder.exists():
+        raise OperationalError(
+            f"there is no store {store}",
+            hint="check the path; `memql load` and `memql shell` make a new store",
+            code="58P01",
+        )
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise OperationalError(
+            f"{store} is an empty folder, not a store: it has no {CATALOG}",
+            hint="check the path; `memql load` and `memql shell` make a new store in it",
+            code="58P01",
+        )

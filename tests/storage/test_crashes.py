@@ -12,7 +12,7 @@ import pytest
 from memql.storage import durable
 from memql.storage.activations import LayerHeader, NodeHeader
 from memql.storage.store import Store
-from memql.storage.tensors import Tensors
+from memql.storage.tensors import Tensors, TensorsFailed
 
 # Each step is a place where the child ends at once, as by SIGKILL: no handler runs.
 _PUT_STEPS = ["intent", "appended", "synced", "publishing", "published"]
@@ -167,6 +167,24 @@ def test_recovery_that_crashes_is_repeated(crashed: Path, monkeypatch: pytest.Mo
     store.close()
 
 
+def test_what_lance_cannot_finish_now_does_not_keep_the_store_shut(
+    crashed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+
+    def fail(self: Tensors, node_ids: list[int]) -> None:
+        raise TensorsFailed("input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tensors, "purge", fail)
+        store = Store.open(crashed / "synced")
+        keys, _, _, unfinished = _found(store)
+        assert keys == {b"root", b"child"} and unfinished == 1
+        store.close()
+    store = Store.open(crashed / "synced")
+    assert _found(store)[3] == 0
+    store.close()
+
+
 def test_a_dataset_that_was_never_finished_is_removed(tmp_path: Path) -> None:
     store = Store.open(tmp_path / "s")
     store.cursor().execute("INSERT INTO _memql.intents VALUES (1, 'put', now())")
@@ -198,7 +216,7 @@ def test_a_purge_is_on_the_disk_before_its_tombstone_goes(
 
     monkeypatch.setattr(durable, "sync_tree", recorded)
     store.activations.drop([node_id])
-    assert tombstones == [1]
+    assert tombstones == [1, 1]  # before the old versions are removed, and after
     assert _found(store) == (set(), set(), set(), 0)
     store.close()
 

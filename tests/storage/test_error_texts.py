@@ -19,7 +19,7 @@ from memql.errors import (
     InternalError,
     OperationalError,
 )
-from memql.storage import activations, tensors
+from memql.storage import tensors, transaction
 from memql.storage.failures import translate
 from memql.storage.store import Store
 from memql.storage.tensors import Tensors, TensorsFailed
@@ -149,7 +149,7 @@ def test_a_panic_in_lance() -> None:
 def test_a_catalog_that_fails_while_an_activation_is_kept() -> None:
     cursor = duckdb.connect()
     with pytest.raises(DatabaseError, match="cannot keep an activation: .*nosuch"):
-        with activations._transaction(cursor, "keep an activation"):
+        with transaction.short_transaction(cursor, "keep an activation"):
             cursor.execute("SELECT nosuch")
     # The transaction was ended with the error.
     cursor.execute("BEGIN")

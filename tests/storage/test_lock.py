@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import memql
 from memql.errors import OperationalError
 from memql.storage.lock import StoreLock
 from memql.storage.store import Store
@@ -76,6 +77,49 @@ def test_a_forked_child_does_not_keep_the_store_locked(tmp_path: Path) -> None:
         Store.open(tmp_path / "s").close()
         assert parent.stdin is not None
         parent.stdin.close()
+
+
+def test_a_catalog_that_has_lost_an_acknowledged_commit_is_damaged(tmp_path: Path) -> None:
+    with memql.connect(tmp_path / "s") as con:
+        con.execute("INSERT INTO memories (content) VALUES ('one')")
+    older = (tmp_path / "s" / "catalog.duckdb").read_bytes()
+    with memql.connect(tmp_path / "s") as con:
+        con.execute("INSERT INTO memories (content) VALUES ('two')")
+    (tmp_path / "s" / "catalog.duckdb").write_bytes(older)
+    for _ in range(2):  # a refused opening leaves the note as it is
+        with pytest.raises(OperationalError, match="ends with commit 1, but commit 2 was") as lost:
+            Store.open(tmp_path / "s")
+        assert lost.value.code == "XX001" and "remove its file 'lock'" in str(lost.value)
+    (tmp_path / "s" / "lock").unlink()
+    Store.open(tmp_path / "s").close()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"commit": 7}', '{"commit": 7, "check": 1}', "[]"])
+def test_a_torn_note_of_the_last_commit_is_no_note(tmp_path: Path, text: str) -> None:
+    lock = StoreLock(tmp_path)
+    lock.acknowledge(7)
+    lock.release()
+    again = StoreLock(tmp_path)
+    assert again.acknowledged == 7
+    again.release()
+    (tmp_path / "lock").write_text(text)
+    torn = StoreLock(tmp_path)
+    assert torn.acknowledged == 0
+    torn.release()
+
+
+def test_a_note_that_cannot_be_written_does_not_undo_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError("no space left on device")
+
+    with memql.connect(tmp_path / "s") as con:
+        monkeypatch.setattr("os.pwrite", full)
+        con.execute("INSERT INTO memories (content) VALUES ('one')")
+        monkeypatch.undo()
+    with memql.connect(tmp_path / "s") as con:
+        assert con.execute("SELECT content FROM memories").fetchall() == [("one",)]
 
 
 def test_a_holder_without_a_name_is_still_a_holder(tmp_path: Path) -> None:
