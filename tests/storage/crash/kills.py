@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.storage.crash.nursery import MISSED
 from tests.storage.crash.oracle import Read, Violation, settle
 from tests.storage.crash.steps import BY_NAME, LEAVING, STEPS, Step
 from tests.storage.crash.work import Expected, Operation
@@ -24,8 +25,15 @@ from tests.storage.crash.work import Expected, Operation
 # A store lives through this many crashes before a new one takes its place.
 _CRASHES_A_STORE = 12
 
+# Of one job: each child has one of its own, for its names.
+_SEEDS_A_JOB = 20
+
 # Long enough for a hundred operations, short enough that many children die in their first.
 _MOST_SECONDS = 0.5
+
+
+class Missed(Exception):
+    """What an earlier crash left was recovered without the step that was asked for."""
 
 
 @dataclass
@@ -125,6 +133,7 @@ class Life:
 
         Raises:
             Violation: the child failed, or has not come to the step.
+            Missed: the step is one of recovery, and it was not passed.
         """
         job = {
             "folder": str(self.folder),
@@ -135,6 +144,8 @@ class Life:
             "done": [operation.told() for operation in self.done],
         }
         answer = nursery.run(job)
+        if answer["status"] == MISSED:
+            raise Missed(step)
         begun: dict[str, Operation] = {}
         for told in answer["said"]:
             if "error" in told:
@@ -271,12 +282,21 @@ class _Worker:
             self.covered.stores += 1
             self.folder.mkdir(parents=True, exist_ok=True)
             self.life, self.crashes = Life(self.folder / str(self.covered.stores)), 0
-        pending: list[Operation] = []
-        seed = self.seed + 2 * job
-        if step and step.left:
-            # Something to recover first: this crash is counted, but nobody looks before the next.
-            leaving = BY_NAME[random.Random(job).choice(LEAVING)]
-            pending = self.life.crash(self.nursery, leaving, seed + 1, self.covered)
-        pending += self.life.crash(self.nursery, step, seed, self.covered)
+        seed = self.seed + _SEEDS_A_JOB * job
+        if step is None or not step.left:
+            pending = self.life.crash(self.nursery, step, seed, self.covered)
+        else:
+            pending = self._recover(self.life, step, seed)
         self.life.settle(pending, self.covered)
         self.crashes += 1
+
+    def _recover(self, life: Life, step: Step, seed: int) -> list[Operation]:
+        # Something to recover first: this crash is counted, but nobody looks before the next.
+        for attempt in range(seed + 1, seed + _SEEDS_A_JOB):
+            leaving = BY_NAME[random.Random(attempt).choice(LEAVING)]
+            pending = life.crash(self.nursery, leaving, attempt, self.covered)
+            try:
+                return pending + life.crash(self.nursery, step, seed, self.covered)
+            except Missed:
+                life.settle(pending, self.covered)
+        raise Violation(f"no child came to {step} in {_SEEDS_A_JOB} attempts")

@@ -81,6 +81,8 @@ def settle(
         _check_payloads(store, read, known=check_nodes)
         _check_leftovers(store, expected)
         return read
+    except memql.Error as error:
+        raise Violation(f"what is there cannot be read: {error}") from error
     finally:
         store.close()
 
@@ -172,10 +174,9 @@ def _check_leftovers(store: Store, expected: Expected) -> None:
     _same("intents and tombstones", unfinished, [(0, 0)])
     folder = store.folder / "activations.lance"
     _same("the nodes in Lance", Tensors(folder, False).node_ids(), nodes)
-    if not folder.exists():
-        return
     files = {path for path in folder.rglob("*") if path.is_file()}
-    fragments = lance.dataset(str(folder)).get_fragments()
+    made = Tensors(folder, False).exists
+    fragments = lance.dataset(str(folder)).get_fragments() if made else []
     named = {folder / "data" / file.path for each in fragments for file in each.data_files()}
     _same("the data files", {path for path in files if path.suffix == ".lance"}, named)
     whole = b"".join(path.read_bytes() for path in files)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,9 +140,7 @@ def test_damage_of_payloads_is_not_noticed_without_digests(
 def test_damage_of_any_file_is_noticed_or_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-m", "tests.storage.crash.damage", str(tmp_path), "1", str(OTHERS)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found = json.loads(done.stdout)
+    found = _run(tmp_path, OTHERS)
     with capsys.disabled():
         print(f"\n{OTHERS} damaged files: {found['counted']}")
     assert found["wrong"] == []
@@ -149,3 +148,15 @@ def test_damage_of_any_file_is_noticed_or_changes_nothing(
     assert counted["control: equal"] == OTHERS // 10
     for place in ("catalog.duckdb: refused", "catalog.duckdb.wal: refused", "data: nodes refused"):
         assert counted[place] >= OTHERS // 40
+
+
+def test_without_the_note_of_the_last_commit_a_damaged_log_loses_some(tmp_path: Path) -> None:
+    found = _run(tmp_path, 60, "unchecked")
+    assert found["counted"]["catalog.duckdb.wal: WRONG"] > 0
+
+
+def _run(folder: Path, count: int, *options: str) -> dict[str, Any]:
+    module = ["-m", "tests.storage.crash.damage", str(folder), "1", str(count), *options]
+    done = subprocess.run([sys.executable, *module], stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

@@ -10,7 +10,7 @@ import pytest
 import memql
 from tests.soak import SOAK_FACTOR
 from tests.storage.crash import kills, mutants
-from tests.storage.crash.kills import Covered, Life, Nursery
+from tests.storage.crash.kills import Covered, Life, Missed, Nursery
 from tests.storage.crash.oracle import Violation
 from tests.storage.crash.steps import BY_NAME, LEAVING, STEPS
 
@@ -99,5 +99,10 @@ def test_a_child_that_fails_or_is_not_killed_is_no_success(
     (tmp_path / "file").write_text("")
     with pytest.raises(Violation, match="is not a MemQL store"):
         Life(tmp_path / "file").crash(nursery, BY_NAME["put.synced"], 1, Covered())
+    # In a store that is there already, nothing of its making is passed.
+    life = Life(tmp_path / "s")
+    life.settle(life.crash(nursery, BY_NAME["write.noted"], 1, Covered()), Covered())
     with pytest.raises(Violation, match="ended with 1, not at"):
-        Life(tmp_path / "s").crash(nursery, BY_NAME["recover.swept"], 1, Covered())
+        life.crash(nursery, BY_NAME["open.making"], 2, Covered())
+    with pytest.raises(Missed):
+        life.crash(nursery, BY_NAME["recover.swept"], 3, Covered())
