@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 
 import memql
+from memql.storage.lock import FILE_NAME
 from memql.storage.store import Store
 
 # In rows of other users, and in files: no answer and no error may hold one of them.
@@ -107,12 +108,17 @@ class Attacked:
         return found
 
     def files(self) -> dict[str, str]:
-        """Return a digest of every file below the folder but the catalog's own; "" of folders."""
+        """Return a digest of every file below the folder but the catalog's own; "" of folders.
+
+        The lock says which commit was the last: it is there, and changes.
+        """
         found = {}
         for path in sorted(self.folder.rglob("*")):
             if path.name in CATALOG_FILES and path.parent == self.store:
                 continue
             content = "" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+            if path == self.store / FILE_NAME:
+                content = "the lock"
             found[path.relative_to(self.folder).as_posix()] = content
         return found
 
