@@ -1,4 +1,4 @@
-"""The adaptive stage: match a prompt against the activation tree, load, extend, keep."""
+"""A prompt into a model's cache: loaded as far as it pays, computed, and kept."""
 
 from __future__ import annotations
 
@@ -8,54 +8,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from memql.engine.choice import NOTHING, Choice, Match, Way, match, ways
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import LAYOUT, ModelSpec
-from memql.engine.plan import Target
 from memql.engine.prompt import Prompt
-from memql.errors import NotSupportedError
+from memql.engine.run.statement import Statement
 from memql.storage.nodes import DamagedNode, LayerHeader, NodeGone, NodeHeader
 from memql.storage.store import Store
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
     from memql.engine.model.runtime import Runtime
-
-
-@dataclass(frozen=True)
-class Match:
-    """The deepest boundary of a prompt that the activation tree holds.
-
-    Args:
-        key: the boundary, None if not even the head is known.
-        segments: segments up to it.
-        tokens: tokens up to it.
-    """
-
-    key: bytes | None
-    segments: int
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The form a prompt takes, and why.
-
-    Args:
-        form: PLAINTEXT or ACTIVATION.
-        match: what the tree holds of it.
-        reason: why this form, for EXPLAIN.
-        keep: whether what is computed is stored.
-    """
-
-    form: str
-    match: Match
-    reason: str
-    keep: bool
-
-    @property
-    def reused_tokens(self) -> int:
-        """Tokens that are loaded, not computed."""
-        return self.match.tokens if self.form == "ACTIVATION" else 0
+    from memql.storage.activations import Activations
 
 
 @dataclass(frozen=True)
@@ -64,144 +28,76 @@ class Brought:
 
     Args:
         prefix: head and segments as KV.
-        found: the boundary up to which it was loaded.
-        reused_tokens: tokens loaded from the store.
-        computed_tokens: tokens that went through the model.
-        bytes: bytes loaded.
-        load_seconds: time to load them.
-        compute_seconds: time to compute the others.
+        way: how it came there.
+        load_seconds: time to load what was loaded.
+        compute_seconds: time to compute the rest.
     """
 
     prefix: Prefix
-    found: Match
-    reused_tokens: int
-    computed_tokens: int
-    bytes: int
+    way: Way
     load_seconds: float
     compute_seconds: float
 
 
-def match(prompt: Prompt, store: Store) -> Match:
-    """Return the deepest boundary of ``prompt`` that the store's activation tree holds."""
-    activations = store.activations
-    boundaries = prompt.boundaries
-    for segments in range(len(boundaries) - 1, -1 if prompt.shares_head else 0, -1):
-        key, tokens = boundaries[segments]
-        if tokens and activations.find(key) is not None:
-            return Match(key, segments, tokens)
-    return Match(None, 0, 0)
-
-
-def choose(
+def bring(
     prompt: Prompt,
-    target: Target,
-    spec: ModelSpec,
-    store: Store,
-    unstorable: str | None,
-    *,
-    shared: bool,
-) -> Choice:
-    """Return the form of a prompt.
+    form: str,
+    runtime: Runtime,
+    statement: Statement,
+    room_tokens: int,
+) -> Brought:
+    """Load what is stored of a prompt as far as it pays, and compute the rest.
 
-    Until there is a cost model: what the query or its view says; AUTO is ACTIVATION where every
-    boundary is known, else PLAINTEXT.
+    Text is computed as a whole. It is split where an activation is, so that both forms add in the
+    same order. A damaged node is quarantined and its tokens are computed from text.
 
     Args:
         prompt: head and segments.
-        target: what the query asks for.
-        spec: the model.
-        store: where activations are.
-        unstorable: why nothing computed from these rows may be stored, or None.
-        shared: whether a row is another owner's.
-
-    Raises:
-        NotSupportedError: an activation was asked for that the model cannot have.
-    """
-    if target.form == "PLAINTEXT":
-        return Choice("PLAINTEXT", Match(None, 0, 0), "the query asks for text", keep=False)
-    asked = target.form == "ACTIVATION"
-    if spec.activation_refusal is not None:
-        if asked and target.view is None:
-            raise NotSupportedError(
-                f"the model {spec.name} cannot have activations: {spec.activation_refusal}",
-                hint="use MATERIALIZE AS PLAINTEXT",
-            )
-        return Choice("PLAINTEXT", Match(None, 0, 0), spec.activation_refusal, keep=False)
-    if shared and not asked:
-        # What is stored is what others have asked, and a form that hangs on it would tell.
-        reason = "a row is another owner's"
-        return Choice("PLAINTEXT", Match(None, 0, 0), reason, keep=False)
-    found = match(prompt, store)
-    if asked:
-        who = f"the view {target.view}" if target.view else "the query"
-        return Choice("ACTIVATION", found, f"{who} asks for it", keep=unstorable is None)
-    if prompt.segments and found.segments == len(prompt.segments):
-        return Choice("ACTIVATION", found, "every boundary is stored", keep=False)
-    behind = len(prompt.segments) - found.segments
-    return Choice("PLAINTEXT", found, f"{behind} of {len(prompt.segments)} not stored", keep=False)
-
-
-def bring(
-    prompt: Prompt,
-    runtime: Runtime,
-    store: Store,
-    context: StatementContext,
-    room_tokens: int,
-) -> Brought:
-    """Load what is stored of a prompt and compute the rest.
-
-    A damaged node is quarantined and its tokens are computed from text.
-
-    Args:
-        prompt: head and segments, of form ACTIVATION.
+        form: ACTIVATION or PLAINTEXT.
         runtime: the model.
-        store: where activations are.
-        context: the statement.
         room_tokens: room to leave for question and answer.
     """
+    store, context = statement.store, statement.context
     prefix = runtime.prefix(prompt.tokens + room_tokens)
     started = time.perf_counter()
-    # Matched anew: an earlier prompt of this statement may have stored a part of this one.
-    found, bytes_loaded = _load(prompt, match(prompt, store), prefix, store)
-    loaded = time.perf_counter()
-    ids = prompt.ids[found.tokens :]
-    if ids:
-        runtime.extend(prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel)
-    return Brought(
-        prefix,
-        found=found,
-        reused_tokens=found.tokens,
-        computed_tokens=len(ids),
-        bytes=bytes_loaded,
-        load_seconds=loaded - started,
-        compute_seconds=time.perf_counter() - loaded,
-    )
-
-
-def _load(prompt: Prompt, found: Match, prefix: Prefix, store: Store) -> tuple[Match, int]:
-    """Load up to the deepest boundary that proves sound; return it and the bytes read."""
-    while found.key is not None:
+    calibration = statement.calibrations.known(runtime.spec)
+    way, sound = ways(prompt, NOTHING, store, calibration)[0], True
+    while form == "ACTIVATION":
+        # Matched anew: an earlier prompt of this statement may have stored a part of this one.
+        way = ways(prompt, match(prompt, store), store, calibration)[0]
+        if way.match.key is None:
+            break
         try:
-            return found, load_chain(found.key, prefix, store)
+            load_chain(way.match.key, prefix, store.activations)
+            break
         except DamagedNode as damage:
+            sound = False
             prefix.truncate(0)
             store.activations.quarantine(damage.node_id, damage.message)
         except NodeGone:
+            sound = False
             prefix.truncate(0)
-        found = match(prompt, store)
-    return found, 0
+    loaded = time.perf_counter()
+    ids = prompt.ids[way.match.tokens :]
+    if ids:
+        runtime.extend(prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel)
+    ended = time.perf_counter()
+    if sound:
+        observe = statement.calibrations.observe
+        observe(runtime.spec, "load", way.load_seconds, loaded - started)
+        observe(runtime.spec, "compute", way.compute_seconds, ended - loaded)
+    return Brought(prefix, way, loaded - started, ended - loaded)
 
 
-def load_chain(key: bytes, prefix: Prefix, store: Store) -> int:
-    """Load the nodes that lead to a boundary into an empty prefix; return the bytes read.
+def load_chain(key: bytes, prefix: Prefix, activations: Activations) -> None:
+    """Load the nodes that lead to a boundary into an empty prefix.
 
     Raises:
         DamagedNode: stored bytes are not those that were written.
         NodeGone: the boundary is no longer there.
     """
-    slices = store.activations.chain(key)
-    layers = list(store.activations.read_chain(slices))
-    size = 0
+    slices = activations.chain(key)
+    layers = list(activations.read_chain(slices))
     for number, part in enumerate(slices):
         header = part.node.header
         prefix.load(
@@ -210,8 +106,6 @@ def load_chain(key: bytes, prefix: Prefix, store: Store) -> int:
             iter([layer[number] for layer in layers]),
             dtype=header.dtype,
         )
-        size += part.node.bytes
-    return size
 
 
 def load_again(
@@ -225,7 +119,7 @@ def load_again(
     """
     if key is not None:
         try:
-            load_chain(bytes.fromhex(key), prefix, store)
+            load_chain(bytes.fromhex(key), prefix, store.activations)
         except DamagedNode as damage:
             store.activations.quarantine(damage.node_id, damage.message)
             prefix.truncate(0)
@@ -254,12 +148,15 @@ def keep(
     Raises:
         OperationalError: the disk or the catalog failed; nothing is kept.
     """
-    if not brought.computed_tokens and (choice.keep or not shared):
+    if not brought.way.computed_tokens and (choice.keep or not shared):
         return True
     if not choice.keep:
         return False
-    prefix, found = brought.prefix, brought.found
+    # Where computing was cheaper than loading, a part of what was computed is stored already.
+    prefix, found = brought.prefix, match(prompt, store)
     start, stop = found.tokens, prompt.tokens
+    if start == stop:
+        return True
     layers = tuple(LayerHeader(*shape) for shape in prefix.layer_shapes(start, stop))
     header = NodeHeader(spec.model_digest, spec.dtype, LAYOUT, stop - start, layers)
     # An empty head has no token and so no boundary of its own.

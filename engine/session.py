@@ -18,6 +18,7 @@ from memql.engine.bind.files import bind_copy
 from memql.engine.bind.parameters import Parameters, Values, name_parameters
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.writes import TableChange
+from memql.engine.calibrations import calibrations_of
 from memql.engine.catalog import CatalogTable
 from memql.engine.catalogchanges import CatalogChanges
 from memql.engine.context import StatementContext, check_cancel
@@ -481,6 +482,7 @@ class Session:
             self._transaction.active,
             self._models,
             self._segments,
+            calibrations_of(self._store),
             context,
             values,
         )

@@ -73,7 +73,7 @@ class Activations:
         Args:
             key: the boundary key.
         """
-        return self._mirror().find(key)
+        return self.tree.find(key)
 
     def chain(self, key: bytes) -> tuple[NodeSlice, ...]:
         """The parts of nodes that make up the prefix which ends at a boundary, root first.
@@ -84,7 +84,7 @@ class Activations:
         Raises:
             NodeGone: `find` would not find the key (any more).
         """
-        links = self._mirror().chain(key)
+        links = self.tree.chain(key)
         if not links:
             raise NodeGone(f"boundary {key.hex()[:16]}")
         details = self._load([link.node for link in links])
@@ -243,7 +243,7 @@ class Activations:
             reason: for the audit.
         """
         with self._store.commit_lock, closing(self._store.cursor()) as cursor:
-            tree = self._mirror()
+            tree = self.tree
             if not tree.is_live(node_id):
                 return
             with self._mirrored(), short_transaction(cursor, f"quarantine node {node_id}"):
@@ -266,7 +266,7 @@ class Activations:
         """
         with closing(self._store.cursor()) as cursor:
             with self._store.commit_lock:
-                tree = self._mirror()
+                tree = self.tree
                 dropped = tree.descendants(node_ids)
                 with self._mirrored(), short_transaction(cursor, f"drop {len(dropped)} nodes"):
                     cursor.execute(
@@ -328,7 +328,9 @@ class Activations:
             self._tree = None
             raise
 
-    def _mirror(self) -> Tree:
+    @property
+    def tree(self) -> Tree:
+        """The mirror of all nodes in memory."""
         tree = self._tree
         if tree is None:
             # Under the commit lock no node can be published between the query and the mirror.
@@ -341,7 +343,7 @@ class Activations:
     def _load_tree(self) -> Tree:
         with closing(self._store.cursor()) as cursor:
             nodes = cursor.execute(
-                "SELECT id, parent FROM _memql.nodes WHERE state = 'live'"
+                "SELECT id, parent, bytes FROM _memql.nodes WHERE state = 'live'"
             ).fetchall()
             boundaries = cursor.execute(
                 "SELECT key, node, offset_tokens FROM _memql.boundaries"
@@ -360,7 +362,7 @@ class Activations:
             found.update({row[0]: _node(row) for row in rows})
             self._details.update({n: found[n] for n in missing if n in found})
         for node_id in node_ids:
-            if node_id not in found or not self._mirror().is_live(node_id):
+            if node_id not in found or not self.tree.is_live(node_id):
                 self._details.pop(node_id, None)
                 raise NodeGone(f"node {node_id}")
         return found
@@ -375,7 +377,7 @@ class Activations:
                 try:
                     blobs.extend(self._tensors.read([row]))
                 except TensorsFailed as error:
-                    if not self._mirror().is_live(node.id):
+                    if not self.tree.is_live(node.id):
                         raise NodeGone(f"node {node.id}") from error
                     raise DamagedNode(node.id, error.message) from error
             return blobs
@@ -400,7 +402,7 @@ class Activations:
         owner: str,
     ) -> bool:
         with self._store.commit_lock:
-            tree = self._mirror()
+            tree = self.tree
             # One that another node answers already stays there: both hold the same numbers.
             new = [Boundary(key, node.id, at) for key, at in boundaries if key not in tree]
             if not new or (node.parent is not None and tree.find(node.parent) is None):
@@ -436,7 +438,7 @@ class Activations:
                 )
                 cursor.execute("DELETE FROM _memql.intents WHERE node = ?", [node.id])
             self._details[node.id] = (node, first_row)
-            tree.add(node.id, node.parent, new)
+            tree.add(node.id, node.parent, node.bytes, new)
             return True
 
     def _withdraw(self, cursor: duckdb.DuckDBPyConnection, node_id: int) -> None:

@@ -29,6 +29,8 @@ CATALOG = "catalog.duckdb"
 _NEW_CATALOG = "catalog.new.duckdb"
 # DuckDB's own name for where it puts what does not fit into memory.
 SPILL = f"{CATALOG}.tmp"
+# Where the speed of the disk is measured.
+SCRATCH = "scratch"
 
 # A second wall behind the engine's allow-lists: no files, no network, no extensions. What it
 # leaves open (COPY over its own file, for one) the engine keeps out.
@@ -408,7 +410,8 @@ def _connect(name: str, folder: Path | None, limits: Limits) -> duckdb.DuckDBPyC
         connection = duckdb.connect(MEMORY, config=config)
     else:
         # A crash leaves texts of memories there, and DuckDB does not look at it again.
-        shutil.rmtree(folder / SPILL, ignore_errors=True)
+        for left in (SPILL, SCRATCH):
+            shutil.rmtree(folder / left, ignore_errors=True)
         if not (folder / CATALOG).exists():
             _make_catalog(folder)
         try:

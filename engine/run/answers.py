@@ -143,11 +143,13 @@ class Answerer:
         return Preparer(
             spec,
             statement.segments,
+            statement.calibrations,
             statement.store,
             statement.context,
             plan.target,
             plan.input.unproven,
             self.write,
+            self.trace.explains,
         )
 
     def _answer(self, plan: Answer, prepared: Prepared) -> Answered:
@@ -158,23 +160,11 @@ class Answerer:
         context.check_cancel()
         runtime = load_runtime(self.spec(plan.target))
         room = len(prepared.tail_ids) + prepared.max_tokens
-        brought: Brought | None = None
         started = time.perf_counter()
-        if choice.form == "ACTIVATION":
-            brought = bring(prompt, runtime, self.statement.store, context, room)
-            prefix = brought.prefix
-        else:
-            # Split where an activation is, so that both forms add in the same order.
-            prefix = runtime.prefix(prompt.tokens + room)
-            runtime.extend(
-                prefix,
-                prompt.ids,
-                on_progress=context.progress,
-                check_cancel=context.check_cancel,
-            )
+        brought = bring(prompt, choice.form, runtime, self.statement, room)
         before = time.perf_counter() - started
         generation = runtime.generate(
-            prefix,
+            brought.prefix,
             prepared.tail_ids,
             max_tokens=prepared.max_tokens,
             check_cancel=context.check_cancel,
@@ -185,8 +175,8 @@ class Answerer:
             model=runtime.spec.name,
             memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
             tokens=prompt.tokens,
-            reused_tokens=told(brought.reused_tokens if brought else 0, prepared),
-            computed_tokens=told(brought.computed_tokens if brought else prompt.tokens, prepared),
+            reused_tokens=told(brought.way.match.tokens, prepared),
+            computed_tokens=told(brought.way.computed_tokens, prepared),
             question_tokens=len(prepared.tail_ids),
             answer_tokens=len(generation.ids),
             first_token_seconds=told(before + generation.first_token_seconds, prepared),

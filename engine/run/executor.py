@@ -138,12 +138,21 @@ class Executor(Statement):
         answerer = self._answerer(write=True)
         spec = answerer.spec(plan.target)
         brought: Brought | None = None
-        if choice.form == "ACTIVATION":
+        whole = (
+            choice.form == "ACTIVATION"
+            and choice.match.tokens == prompt.tokens
+            and (choice.keep or not prepared.shared)
+        )
+        if choice.form == "ACTIVATION" and not whole:
             from memql.engine.model.runtime import load_runtime
 
             runtime = load_runtime(spec)
-            brought = bring(prompt, runtime, self.store, self.context, room_tokens=0)
-        stored = answerer.keep(prepared, brought, spec)
+            brought = bring(prompt, choice.form, runtime, self, room_tokens=0)
+        # What is stored to its end is only named: it is read when somebody uses it.
+        reused = prompt.tokens if whole else 0
+        if brought is not None:
+            reused = brought.way.match.tokens
+        stored = answerer.keep(prepared, brought, spec) or whole
         key = prompt.boundaries[-1][0].hex() if stored else None
         tokens = self.segments.tokens(spec)
         rows = tuple(segment.row.text for segment in prompt.segments)
@@ -156,9 +165,11 @@ class Executor(Statement):
             rows=rows,
             token_ids=tuple(prompt.ids),
             tokens=prompt.tokens,
-            reused_tokens=told(brought.reused_tokens if brought else 0, prepared),
-            computed_tokens=told(brought.computed_tokens if brought else prompt.tokens, prepared),
-            bytes=told(prompt.tokens * spec.bytes_per_token if brought else 0, prepared),
+            reused_tokens=told(reused, prepared),
+            computed_tokens=told(prompt.tokens - reused, prepared),
+            bytes=told(
+                prompt.tokens * spec.bytes_per_token if choice.form == "ACTIVATION" else 0, prepared
+            ),
             memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
             row_order=tuple(
                 tuple(member.id for member in segment.row.members) for segment in prompt.segments

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from memql.engine.calibrations import Calibrations
+from memql.engine.choice import Choice, choose, match
 from memql.engine.context import StatementContext
+from memql.engine.cost import Calibration
+from memql.engine.missing import why_not_stored
 from memql.engine.model.spec import ModelSpec
 from memql.engine.plan import LINEAGE_COLUMN, Target
 from memql.engine.prompt import Prompt, Row, canonical_order, read_members
-from memql.engine.reuse import Choice, choose
 from memql.engine.segments import Segments
 from memql.errors import DataError, InternalError
 from memql.storage.store import Store
@@ -31,6 +34,7 @@ class Prepared:
         max_tokens: the longest answer, 0 without a question.
         shared: whether a row is another owner's. Who asks is not told what is stored of it, which
             is what others have asked.
+        next_reason: for EXPLAIN, why the first segment that is not loaded cannot be; else None.
     """
 
     prompt: Prompt
@@ -39,6 +43,7 @@ class Prepared:
     tail_ids: tuple[int, ...]
     max_tokens: int
     shared: bool
+    next_reason: str | None = None
 
 
 def told(figure: Figure, prepared: Prepared) -> Figure | None:
@@ -53,15 +58,18 @@ class Preparer:
     Args:
         unproven: why the rows cannot be traced to memories, or None.
         write: whether token ids that are new may be kept.
+        explains: whether EXPLAIN asks.
     """
 
     spec: ModelSpec
     segments: Segments
+    calibrations: Calibrations
     store: Store
     context: StatementContext
     target: Target
     unproven: str | None
     write: bool
+    explains: bool = False
 
     def prepare(
         self,
@@ -105,8 +113,34 @@ class Preparer:
             member.owner != self.context.owner for member in prompt.members
         )
         unstorable = self._unstorable(prompt)
-        choice = choose(prompt, self.target, self.spec, self.store, unstorable, shared=shared)
-        return Prepared(prompt, choice, question, tuple(tail), max_tokens, shared)
+        choice = choose(
+            prompt,
+            self.target,
+            self.spec,
+            self.store,
+            unstorable,
+            self._calibration(prompt),
+            shared=shared,
+        )
+        reason = self._next_reason(prompt, choice) if self.explains and not shared else None
+        return Prepared(prompt, choice, question, tuple(tail), max_tokens, shared, reason)
+
+    def _calibration(self, prompt: Prompt) -> Calibration | None:
+        """Return what is known of the model's speed, measured now where a choice hangs on it."""
+        known = self.calibrations.known(self.spec)
+        if known is not None or not self.write or self.target.form == "PLAINTEXT":
+            return known
+        if match(prompt, self.store).key is None:
+            return None  # nothing is stored that could be loaded
+        return self.calibrations.measured(self.spec)
+
+    def _next_reason(self, prompt: Prompt, choice: Choice) -> str | None:
+        loaded = choice.way.match.segments
+        if choice.form != "ACTIVATION" or loaded == len(prompt.segments):
+            return None
+        if loaded < choice.match.segments:
+            return "computing is cheaper than loading"
+        return why_not_stored(prompt.segments[loaded], self.spec, self.store)
 
     def _unstorable(self, prompt: Prompt) -> str | None:
         if self.unproven is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memql.engine.bind.parameters import Values
+from memql.engine.calibrations import Calibrations
 from memql.engine.context import StatementContext
 from memql.engine.models import Models
 from memql.engine.segments import Segments
@@ -30,5 +31,6 @@ class Statement:
     in_transaction: bool
     models: Models
     segments: Segments
+    calibrations: Calibrations
     context: StatementContext
     values: Values
