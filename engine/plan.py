@@ -100,11 +100,14 @@ class Target:
         form: PLAINTEXT, ACTIVATION, PARAMETER or AUTO.
         model: the model's name, None for the session's.
         view: the view that gave the form, if no clause did.
+        order: of rows in the prompt, where the query does not order them: 'canonical', or 'reuse'
+            for the one whose prefix is stored for the longest.
     """
 
     form: str = "AUTO"
     model: str | None = None
     view: str | None = None
+    order: str = "canonical"
 
 
 @dataclass(frozen=True)

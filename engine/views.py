@@ -197,7 +197,10 @@ class ViewCatalog:
         tree = _parsed(entry.text, self._parse)
         query = tree.this if isinstance(tree, syntax.Materialize) else tree
         assert isinstance(query, exp.Query)
-        return ViewDefinition(entry.name, entry.owner, query, entry.form, entry.model)
+        # Creating the view has checked its options.
+        options = tree.args.get("options") or ()
+        order = next((one.expression.name for one in options), "canonical")
+        return ViewDefinition(entry.name, entry.owner, query, entry.form, entry.model, order)
 
     def add(self, entry: ViewEntry, *, replace: bool, exists: bool, node: exp.Expr) -> bool:
         """Add a view; tell whether it was added.

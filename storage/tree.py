@@ -24,6 +24,7 @@ class Tree:
     ) -> None:
         self._parents: dict[int, bytes | None] = {}
         self._bytes: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
         self._children: dict[bytes, set[int]] = {}
         self._boundaries: dict[bytes, Boundary] = {}
         self._keys: dict[int, list[bytes]] = {}
@@ -43,6 +44,17 @@ class Tree:
             key: the boundary key.
         """
         return self._boundaries.get(key) if self.chain(key) else None
+
+    def continues(self, key: bytes) -> bool:
+        """Whether a segment behind a boundary is stored, in its node or in one that continues it.
+
+        Args:
+            key: the boundary key.
+        """
+        boundary = self._boundaries.get(key)
+        if boundary is None:
+            return False
+        return key in self._children or boundary.offset_tokens < self._ends.get(boundary.node, 0)
 
     def chain(self, key: bytes) -> list[Boundary]:
         """The boundaries whose nodes make up a prefix, root first; empty if it is not whole.
@@ -119,6 +131,7 @@ class Tree:
         for key in self._keys.pop(node_id, ()):
             self._boundaries.pop(key, None)
         self._bytes.pop(node_id, None)
+        self._ends.pop(node_id, None)
         parent = self._parents.pop(node_id, None)
         if parent is not None:
             self._children[parent].discard(node_id)
@@ -134,3 +147,5 @@ class Tree:
     def _add_boundary(self, boundary: Boundary) -> None:
         self._boundaries[boundary.key] = boundary
         self._keys.setdefault(boundary.node, []).append(boundary.key)
+        end = self._ends.get(boundary.node, 0)
+        self._ends[boundary.node] = max(end, boundary.offset_tokens)

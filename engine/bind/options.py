@@ -12,7 +12,6 @@ from memql.engine import syntax
 from memql.engine.context import StatementContext
 from memql.engine.names import position, unknown
 from memql.engine.settings import MAX_ANSWER_TOKENS
-from memql.engine.unbuilt import not_yet
 from memql.errors import DataError, Position, ProgrammingError
 
 GENERATE_OPTIONS = ("max_tokens",)
@@ -85,30 +84,24 @@ def generate_options(
     return GenerateOptions(max_tokens)
 
 
-def check_materialize_options(
+def materialize_order(
     given: Iterable[exp.Expr] | None, values: Mapping[str, Any], context: StatementContext
-) -> None:
-    """Refuse options of MATERIALIZE that are unknown or not there yet.
+) -> str:
+    """Return the option ``order`` of MATERIALIZE: 'canonical' or 'reuse'.
 
     Raises:
         ProgrammingError: an unknown option or value.
-        NotSupportedError: ``order = 'reuse'``.
     """
     check_option_names(given, MATERIALIZE_OPTIONS, "MATERIALIZE", context)
     order = option_values(given, values, context).get("order", "canonical")
-    if order == "reuse":
-        raise not_yet(
-            "MATERIALIZE WITH (order = 'reuse')",
-            position=_place_of("order", given, context),
-            statement=context.text,
-        )
-    if order != "canonical":
+    if order not in ("canonical", "reuse"):
         raise ProgrammingError(
             f"the option order is 'canonical' or 'reuse', found {order!r}",
             position=_place_of("order", given, context),
             statement=context.text,
             code="22023",
         )
+    return str(order)
 
 
 def _place_of(

@@ -18,7 +18,7 @@ from memql.engine.bind.generate import (
 )
 from memql.engine.bind.hiding import take_out_views
 from memql.engine.bind.lineage import Tracer
-from memql.engine.bind.options import check_materialize_options
+from memql.engine.bind.options import materialize_order
 from memql.engine.bind.order import inherit_order, order_of_source
 from memql.engine.bind.parameters import Values
 from memql.engine.bind.parts import (
@@ -184,12 +184,12 @@ class QueryBinder:
     # -- targets ------------------------------------------------------------------------------
 
     def _target(self, tree: syntax.Materialize) -> Target:
-        check_materialize_options(tree.args.get("options"), self.values, self.context)
+        order = materialize_order(tree.args.get("options"), self.values, self.context)
         form = tree.args["form"]
         if form == "PARAMETER":
             raise not_yet("MATERIALIZE AS PARAMETER")
         model = tree.args.get("model")
-        return Target(form, model.name if model is not None else None)
+        return Target(form, model.name if model is not None else None, order=order)
 
     def _note_views(self, query: exp.Query) -> None:
         """Note at each SELECT with a generate the view that it reads, before views are expanded."""
@@ -197,7 +197,9 @@ class QueryBinder:
             select = call.find_ancestor(exp.Query)
             view = self._only_view(select) if select is not None else None
             if select is not None and view is not None and view.form is not None:
-                select.meta["target"] = Target(view.form, view.model, view=view.name)
+                select.meta["target"] = Target(
+                    view.form, view.model, view=view.name, order=view.order
+                )
 
     def _only_view(self, query: exp.Expr) -> ViewDefinition | None:
         """The one view that a query reads and nothing else: its form is the query's too."""

@@ -101,17 +101,24 @@ class Preparer:
                 rows, self.spec, limit_tokens, self.context.check_cancel, write=self.write
             )
             rows = rows[:fitting]
+        shared = self.context.user is not None and any(
+            member.owner != self.context.owner for row in rows for member in row.members
+        )
         prompt = replace(
-            self.segments.prompt(rows, self.spec, self.context.owner, write=self.write),
+            self.segments.prompt(
+                rows,
+                self.spec,
+                self.context.owner,
+                # The order would tell what others have stored of their rows.
+                for_reuse=self.target.order == "reuse" and not ordered and not shared,
+                write=self.write,
+            ),
             shares_head=self.context.user is None,
         )
         tail: list[int] = []
         if question is not None:
             tail = self.segments.tokens(self.spec).tail(question)
         self._check_context(prompt, len(tail), max_tokens)
-        shared = self.context.user is not None and any(
-            member.owner != self.context.owner for member in prompt.members
-        )
         unstorable = self._unstorable(prompt)
         choice = choose(
             prompt,
