@@ -68,12 +68,14 @@ class Cut:
         input: the query without the limit in tokens; k is in it as a plain LIMIT.
         tokens: n, an expression without columns.
         model: whose tokens are counted; None for the model of the whole query.
+        bounded: whether DuckDB is asked for no more rows than there is room for.
     """
 
     table: str
     input: Relation
     tokens: exp.Expr
     model: str | None
+    bounded: bool = False
 
 
 @dataclass(frozen=True)

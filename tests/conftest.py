@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from memql.engine import calibrations
+from memql.engine import calibrations, optimize
 from memql.engine.cost import Calibration
+from memql.engine.optimize.verify import verify
 from tests.error_sites import ROOT, Recorder
 from tests.soak import SOAK_FACTOR
 
@@ -72,3 +73,9 @@ def same_speed_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let plans be chosen alike on every machine, however busy it is: nothing is measured."""
     monkeypatch.setattr(calibrations, "measure", lambda spec, store: CALIBRATION)
     monkeypatch.setattr(calibrations, "DRIFT", math.inf)
+
+
+@pytest.fixture(autouse=True)
+def every_plan_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at each plan after each rule that changed it."""
+    monkeypatch.setattr(optimize, "check_plan", verify)
