@@ -104,12 +104,14 @@ class Target:
         view: the view that gave the form, if no clause did.
         order: of rows in the prompt, where the query does not order them: 'canonical', or 'reuse'
             for the one whose prefix is stored for the longest.
+        twin: what a view is for that holds just these rows, though the query does not name it.
     """
 
     form: str = "AUTO"
     model: str | None = None
     view: str | None = None
     order: str = "canonical"
+    twin: Target | None = None
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,11 @@ class ViewCatalog:
         """Return the names of the user's own views."""
         return [entry.name for entry in self._read([self._tables.owner])]
 
+    def own_materialized(self) -> Sequence[ViewDefinition]:
+        """Return the user's own materialized views, by name."""
+        own = self._read([self._tables.owner])
+        return [self.definition(entry) for entry in own if entry.form is not None]
+
     def find(self, name: str, owner: str = "") -> ViewDefinition | None:
         """Return a view by name, None if there is none of that name that may be read.
 

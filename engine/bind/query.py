@@ -42,6 +42,7 @@ from memql.engine.bind.sources import (
     Views,
     check_names,
 )
+from memql.engine.bind.twins import twin_of
 from memql.engine.bind.untraceable import Untraceable
 from memql.engine.bind.visible import add_policy
 from memql.engine.catalog import CatalogTable
@@ -95,7 +96,10 @@ class QueryBinder:
             clause = self._target(tree) if isinstance(tree, syntax.Materialize) else None
             return self._bind_generate(query, clause)
         if isinstance(tree, syntax.Materialize):
-            return self._bind_materialize(query, self._target(tree))
+            target = self._target(tree)
+            if target.form == "AUTO":
+                target = _with_twin(target, twin_of(query, self.views))
+            return self._bind_materialize(query, target)
         return Select(self._parted(self._resolved(query)))
 
     def bind_relation(self, query: exp.Query) -> Relation:
@@ -195,8 +199,12 @@ class QueryBinder:
         """Note at each SELECT with a generate the view that it reads, before views are expanded."""
         for call in query.find_all(syntax.Generate):
             select = call.find_ancestor(exp.Query)
-            view = self._only_view(select) if select is not None else None
-            if select is not None and view is not None and view.form is not None:
+            if select is None:
+                continue
+            view = self._only_view(select)
+            if view is None:
+                select.meta["twin"] = twin_of(select, self.views)
+            elif view.form is not None:
                 select.meta["target"] = Target(
                     view.form, view.model, view=view.name, order=view.order
                 )
@@ -289,6 +297,7 @@ class QueryBinder:
             rows: whether its rows are to carry their lineage too.
         """
         target = clause or select.meta.get("target") or Target()
+        target = _with_twin(target, select.meta.get("twin"))
         content = None
         if any(call.args.get("expression") is None for call in direct_generates(select)):
             content = default_content(select, self.views, self.context)
@@ -319,6 +328,10 @@ class QueryBinder:
             target,
         )
         return Finish(answer, finish, answer_columns), reason
+
+
+def _with_twin(target: Target, twin: Target | None) -> Target:
+    return target if twin is None or target.view is not None else replace(target, twin=twin)
 
 
 def _unnested(query: exp.Query) -> exp.Query:

@@ -96,6 +96,9 @@ class Views(Protocol):
     def tables(self) -> Tables:
         """The ordinary tables."""
 
+    def own_materialized(self) -> Sequence[ViewDefinition]:
+        """Return the user's own materialized views, by name."""
+
     def of(self, owner: str) -> Views:
         """Return them as an owner names them, in the text of the owner's views."""
 

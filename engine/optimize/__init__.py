@@ -18,11 +18,13 @@ from memql.engine.optimize.no_barrier import no_barrier
 from memql.engine.optimize.rows_within_tokens import rows_within_tokens
 from memql.engine.optimize.unused_answers import unused_answers
 from memql.engine.optimize.unused_columns import unused_columns
+from memql.engine.optimize.view_answers import view_answers
 from memql.engine.plan import Finish, Generated, Part, Plan, Select, relation_of, with_relation
 
 Rule = Callable[[Plan], Plan]
 
 RULES: tuple[Rule, ...] = (
+    view_answers,
     unused_answers,
     empty_generates,
     merge_equal_generates,

@@ -29,6 +29,12 @@ from tests.engine.conftest import Fed
 # rule, query, a part of the plan before and after.
 FIXTURES = [
     (
+        "view_answers",
+        "SELECT generate('Who?', max_tokens := 2) FROM memories m WHERE m.kind = 'k'",
+        "AUTO",
+        "ACTIVATION as in ks",
+    ),
+    (
         "unused_answers",
         "SELECT count(*) FROM (SELECT owner, generate('Who?', max_tokens := 2) AS a FROM memories "
         "GROUP BY owner)",
@@ -103,7 +109,7 @@ FIXTURES = [
 ]
 
 
-class _NoViews:
+class _OneView:
     @property
     def tables(self) -> Tables:
         context = StatementContext(EMBEDDED, datetime(2026, 1, 1, tzinfo=UTC), "")
@@ -115,7 +121,12 @@ class _NoViews:
     def names(self) -> list[str]:
         return []
 
-    def of(self, owner: str) -> _NoViews:
+    def own_materialized(self) -> list[ViewDefinition]:
+        query = sqlglot.parse_one("SELECT content FROM memories WHERE kind = 'k'", read=MemQL)
+        assert isinstance(query, exp.Query)
+        return [ViewDefinition("ks", "alice", query, "ACTIVATION", None)]
+
+    def of(self, owner: str) -> _OneView:
         return self
 
 
@@ -123,7 +134,7 @@ def _bound(text: str, rights: Rights = EMBEDDED) -> Plan:
     tree = sqlglot.parse_one(text, read=MemQL)
     assert isinstance(tree, sqlglot.exp.Query)
     context = StatementContext(rights, datetime(2026, 1, 1, tzinfo=UTC), text)
-    return QueryBinder(context, _NoViews(), Values({}, context.now)).bind(tree)
+    return QueryBinder(context, _OneView(), Values({}, context.now)).bind(tree)
 
 
 ALICE = replace(EMBEDDED, user="alice")
@@ -140,6 +151,8 @@ def _printed(plan: Plan) -> str:
         else:
             lines.append(_printed(part.input))
     if isinstance(plan, Finish):
+        target = plan.input.target
+        lines.append(f"{target.form} as in {target.view}" if target.view else target.form)
         lines += [print_sql(plan.query), print_sql(plan.input.groups.query)]
     else:
         lines += [one.printed.sql + ";" for one in visible_tables(relation.query)]
@@ -329,6 +342,40 @@ def _outcome(con: memql.Connection, text: str) -> object:
         return con.execute(text).fetchall()
     except memql.Error as error:
         return error.code, error.message
+
+
+@pytest.mark.parametrize(
+    ("query", "answers"),
+    [
+        ("SELECT generate('Which?') FROM memories WHERE owner = 'alice' AND kind = 'home'", True),
+        ("SELECT generate('W?') FROM memories m WHERE KIND = 'home' AND m.owner = 'alice'", True),
+        ("SELECT * FROM memories WHERE (kind = 'home' AND owner = 'alice') {auto}", True),
+        ("SELECT content FROM memories WHERE kind = 'home' AND owner = 'alice'", False),
+        ("SELECT kind FROM memories WHERE {home} MATERIALIZE AS AUTO", False),
+        ("SELECT generate('Which?') FROM memories WHERE 'x' = kind AND owner = 'alice'", False),
+        ("SELECT generate('Which?') FROM memories WHERE kind = 'home'", False),
+        ("SELECT generate('Which?') FROM memories WHERE {home} MATERIALIZE AS PLAINTEXT", False),
+        ("SELECT generate('Which?' LIMIT 3) FROM memories WHERE {home}", False),
+        ("SELECT kind, generate('Which?') FROM memories WHERE {home} GROUP BY kind", False),
+    ],
+)
+def test_a_view_answers_queries_for_its_rows(
+    con: memql.Connection, query: str, answers: bool
+) -> None:
+    query = query.format(home="owner = 'alice' AND kind = 'home'", auto="MATERIALIZE AS AUTO")
+    con.execute(
+        "CREATE MATERIALIZED VIEW homes AS SELECT content FROM memories "
+        "WHERE owner = 'alice' AND kind = 'home' MATERIALIZE AS ACTIVATION"
+    )
+    con.execute("INSERT INTO memories (owner, kind, content) VALUES ('alice', 'home', 'A house.')")
+    explained = "\n".join(row[0] for row in con.execute(f"EXPLAIN {query}"))
+    assert ("rules: view_answers" in explained) is answers
+    if answers:
+        assert "the view homes asks for it" in explained
+        result = con.execute(query).fetchone()
+        assert result is not None
+        fresh = "SELECT freshness FROM memql.views"
+        assert con.execute(fresh).fetchall() == [(1.0,)]  # what was missing is kept
 
 
 def _broken(text: str, change: str) -> Plan:
