@@ -15,11 +15,13 @@ from importlib.metadata import version
 
 from memql.cli.quiet import quiet_libraries
 
-from . import duckdb_corpus, governance, locomo, overhead, planning, writes
+from . import choices, duckdb_corpus, governance, locomo, overhead, planning, reuse, writes
 from .measure import load_average
 
 BENCHMARKS = {
     "planning": planning.run,
+    "reuse": reuse.run,
+    "choices": choices.run,
     "writes": writes.run,
     "governance": governance.run,
     "overhead": overhead.run,
