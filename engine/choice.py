@@ -12,8 +12,10 @@ from memql.engine.prompt import Prompt
 from memql.errors import NotSupportedError
 from memql.storage.store import Store
 
-# Estimates are off by some percent: what is stored is not left unused for less.
-WORTH_IT = 0.9
+# Estimates are off by some percent, and nobody waits for some milliseconds: what is stored is not
+# left unused for less.
+WORTH_SHARE = 0.1
+WORTH_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,8 @@ def ways(
         return tuple(made)
     deepest = made[0]
     made.sort(key=_seconds)
-    if _seconds(made[0]) > _seconds(deepest) * WORTH_IT:
+    saved_seconds = _seconds(deepest) - _seconds(made[0])
+    if saved_seconds <= max(WORTH_SECONDS, WORTH_SHARE * _seconds(deepest)):
         made.remove(deepest)
         made.insert(0, deepest)
     return tuple(made)

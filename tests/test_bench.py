@@ -54,6 +54,35 @@ def test_governance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         bench("governance")
 
 
+def test_reuse(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    reuse = importlib.import_module("tests.bench.reuse")
+    sizes = (("MEMORIES", 600), ("OWNERS", 20), ("NODES", (20, 40)), ("QUERIES", 50))
+    for name, value in sizes:
+        monkeypatch.setattr(reuse, name, value)
+    printed = bench("reuse")
+    assert "A full hit of 30 segments among 600 memories" in printed
+    canonical, reused = (
+        int(line.split()[1].replace(",", ""))
+        for line in printed.splitlines()
+        if line.startswith(("canonical ", "reuse "))
+    )
+    assert canonical < reused
+    choice = importlib.import_module("memql.engine.choice")
+    monkeypatch.setattr(choice, "match", lambda prompt, store: choice.NOTHING)
+    with pytest.raises(SystemExit, match="wrong: it was no full hit"):
+        bench("reuse")
+
+
+def test_choices(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    choices = importlib.import_module("tests.bench.choices")
+    monkeypatch.setattr(choices, "CONTEXTS", (64,))
+    monkeypatch.setattr(choices, "BANDWIDTHS", (None, 1e6))
+    monkeypatch.setattr(choices, "SHAPES", {"narrow": choices.SHAPES["narrow"]})
+    printed = bench("choices")
+    assert "narrow, disk, 64 tokens" in printed and "of 2 cells" in printed
+    assert "compute 64" in printed  # over a slow disk
+
+
 def test_overhead(bench: Bench) -> None:
     assert "memql / model.generate: " in bench("overhead")
 
@@ -88,7 +117,7 @@ def test_a_wrong_result_ends_a_benchmark(bench: Bench, monkeypatch: pytest.Monke
 def test_an_unknown_benchmark_is_named(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         bench("lokomo")
-    assert "no benchmark is called lokomo; there are planning, writes" in capsys.readouterr().err
+    assert "no benchmark is called lokomo; there are planning, reuse" in capsys.readouterr().err
 
 
 CORPUS = """# what DuckDB's files look like

@@ -45,9 +45,9 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_key_value_heads": 3,
     },
     "wide": {
-        "hidden_size": 512,
-        "intermediate_size": 1408,
-        "num_hidden_layers": 12,
+        "hidden_size": 320,
+        "intermediate_size": 896,
+        "num_hidden_layers": 6,
         "num_attention_heads": 8,
         "num_key_value_heads": 2,
     },
@@ -121,6 +121,8 @@ def _model(folder: Path, shape: str) -> Path:
     torch.manual_seed(7)
     config = transformers.LlamaConfig(vocab_size=400, max_position_embeddings=8192, **SHAPES[shape])
     path = folder / shape
+    bar: Any = transformers.utils.logging  # without annotations
+    bar.disable_progress_bar()
     from_config: Any = transformers.AutoModelForCausalLM.from_config
     from_config(config).save_pretrained(path)
     make_tokenizer(path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import memql
 from memql.engine import calibrations as calibrations_module
 from memql.engine.calibrations import OBSERVED, Calibrations, calibrations_of, measure
-from memql.engine.choice import WORTH_IT, Match, describe_way, ways
+from memql.engine.choice import WORTH_SECONDS, WORTH_SHARE, Match, describe_way, ways
 from memql.engine.cost import Calibration
 from memql.engine.model.spec import describe
 from memql.engine.model.speed import fit
@@ -80,7 +80,8 @@ def test_the_chosen_way_is_the_cheapest_or_nearly(
             + calibration.computing(sum(lengths[loaded:]), sum(lengths[:loaded]))
         )
     cheapest = min(way.seconds for way in found)
-    assert found[0].seconds <= cheapest / WORTH_IT * (1 + 1e-9)
+    lost = found[0].seconds - cheapest
+    assert lost <= max(WORTH_SECONDS, WORTH_SHARE * found[0].seconds) * (1 + 1e-9)
     others = [way.seconds for way in found[1:]]
     assert others == sorted(others)
 
