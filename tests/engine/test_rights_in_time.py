@@ -17,6 +17,7 @@ def test_a_replaced_table_is_never_read_by_a_right_on_the_old_one(tmp_path: Path
     path = tmp_path / "race.memql"
     read: list[object] = []
     stop = threading.Event()
+    seen = threading.Event()
 
     def run() -> None:
         with memql.connect(path, user="dave") as dave:
@@ -28,24 +29,35 @@ def test_a_replaced_table_is_never_read_by_a_right_on_the_old_one(tmp_path: Path
                     "INSERT INTO memories (content) SELECT s FROM carol.q RETURNING content",
                 ):
                     try:
-                        read.extend(dave.execute(text).fetchall())
+                        found = dave.execute(text).fetchall()
                     except Error as error:
                         read.append(error.message)
+                        continue
+                    read.extend(found)
+                    if ("public",) in found:
+                        seen.set()
 
     with memql.connect(path, user="carol") as carol:
         carol.execute("CREATE TABLE q AS SELECT 'public' AS s")
         reader = threading.Thread(target=run)
         reader.start()
-        for number in range(40):
-            carol.execute("CREATE OR REPLACE TABLE q AS SELECT 'public' AS s")
-            carol.execute("GRANT SELECT ON TABLE q TO dave")
-            if number % 2:
-                carol.begin()
-            carol.execute("CREATE OR REPLACE TABLE q AS SELECT 'SECRET' AS s")
-            if number % 2:
-                carol.commit()
-        stop.set()
-        reader.join()
+        try:
+            for number in range(40):
+                carol.execute("CREATE OR REPLACE TABLE q AS SELECT 'public' AS s")
+                seen.clear()
+                carol.execute("GRANT SELECT ON TABLE q TO dave")
+                # All rounds could pass between two statements of a slow reader: in half of them
+                # the table is replaced only while it reads.
+                if number % 4 < 2:
+                    assert seen.wait(60), read[-4:]
+                if number % 2:
+                    carol.begin()
+                carol.execute("CREATE OR REPLACE TABLE q AS SELECT 'SECRET' AS s")
+                if number % 2:
+                    carol.commit()
+        finally:
+            stop.set()
+            reader.join()
     assert ("public",) in read
     assert not any("SECRET" in str(one) for one in read)
     assert not [one for one in read if isinstance(one, str) and "unknown table" not in one]
