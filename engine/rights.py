@@ -173,11 +173,19 @@ class Rights:
     def all_there_is(self) -> tuple[object, ...]:
         """All of the catalog that bears on who asks, to compare with that of another moment."""
         catalog = self.catalog
-        tables = {
-            place: grants
-            for place, grants in catalog.table_grants.items()
-            if any(grant.grantee in self.names for grant in grants)
-        }
+        # Also what their givers hold: a view of one may read what another granted to its owner.
+        names, tables = set(self.names), dict[tuple[str, str], list[Grant]]()
+        while True:
+            more = {
+                place: grants
+                for place, grants in catalog.table_grants.items()
+                if place not in tables and any(grant.grantee in names for grant in grants)
+            }
+            if not more:
+                break
+            tables |= more
+            for owner, _ in more:
+                names |= {owner, *catalog.roles_of(owner)}
         return (
             catalog.users.get(self.user) if self.user is not None else None,
             self.administrator,

@@ -22,6 +22,7 @@ from memql.engine.catalog import CatalogTable
 from memql.engine.catalogchanges import CatalogChanges
 from memql.engine.context import StatementContext, check_cancel
 from memql.engine.deadline import Deadline
+from memql.engine.failures import translated
 from memql.engine.files import Door
 from memql.engine.govern.override import note_reading, set_override
 from memql.engine.models import Models
@@ -43,7 +44,6 @@ from memql.engine.run.describe import describe, described_query
 from memql.engine.run.executor import Executor, Materialized
 from memql.engine.run.explain import explain
 from memql.engine.run.many import PLANNED, run_each
-from memql.engine.run.relation import translate
 from memql.engine.run.settings import changed_settings, setting_of
 from memql.engine.run.views import ViewRunner
 from memql.engine.segments import Segments
@@ -138,7 +138,7 @@ class Session:
                 result.close()
             except (Error, duckdb.Error):
                 # What failed may have been read by a right that was gone already.
-                if not isinstance(planned, _READING | ChangePlan) or self._rights_hold(context):
+                if not isinstance(planned, _RERUN) or self._rights_hold(context):
                     raise
             except RightsChanged:
                 pass  # rolled back
@@ -222,14 +222,8 @@ class Session:
         self, context: StatementContext, deadline: Deadline, stop: Callable[[], None]
     ) -> Iterator[None]:
         """Hold what runs inside to the time limit, and say DuckDB's errors in MemQL's words."""
-        with deadline.running(stop):
-            try:
-                yield
-            except duckdb.Error as error:
-                raise translate(error, context) from error
-            except RecursionError:
-                # A long chain such as x::INT::INT::... parses without brackets.
-                raise ProgrammingError("the statement is nested too deeply", code="54001") from None
+        with deadline.running(stop), translated(context):
+            yield
 
     # -- planned statements -------------------------------------------------------------------
 
@@ -322,7 +316,12 @@ class Session:
         copy = bind_copy(tree, self._views(context).tables, values, context)
         plan = self._plan(copy if isinstance(copy, exp.Insert) else copy.query, context, values)
         result = self._run_plan(plan, context, values)
-        return result if isinstance(copy, exp.Insert) else copy_out(copy, result, context)
+        if isinstance(copy, exp.Insert):
+            return result
+        if not self._rights_hold(context):
+            result.close()
+            raise RightsChanged
+        return copy_out(copy, result, context)
 
     def _describe(
         self, tree: exp.Describe | exp.Summarize, context: StatementContext, values: Values
@@ -494,3 +493,5 @@ class Session:
 
 # What gives out what it has read.
 _READING = Optimized | syntax.Explain | exp.Describe | exp.Summarize
+# What an error may tell of it: of a change, and of a query whose rows are kept, too.
+_RERUN = _READING | ChangePlan | exp.Create | exp.Copy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import pytest
 
 import memql
 from memql.engine import session
+from memql.engine.run import definitions
 from memql.errors import Error, OperationalError, ProgrammingError
+from tests.engine.governed import Connect, _quick_hashes, connect, founder
+
+__all__ = ["_quick_hashes", "connect", "founder"]  # fixtures, by name
 
 
 def test_a_replaced_table_is_never_read_by_a_right_on_the_old_one(tmp_path: Path) -> None:
@@ -63,28 +68,84 @@ def test_a_replaced_table_is_never_read_by_a_right_on_the_old_one(tmp_path: Path
     assert not [one for one in read if isinstance(one, str) and "unknown table" not in one]
 
 
-def test_without_a_second_look_at_the_rights_it_would_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def overtaken(
+    connection: memql.Connection, patch: pytest.MonkeyPatch, overtake: Callable[[], object]
 ) -> None:
-    path = tmp_path / "race.memql"
-    with memql.connect(path, user="carol") as carol, memql.connect(path, user="dave") as dave:
-        carol.execute("CREATE TABLE q AS SELECT 'public' AS s")
-        carol.execute("GRANT SELECT ON TABLE q TO dave")
-        planned = dave._session.planned
+    """Let something happen between the plan of the next statement and its run."""
+    planned = connection._session.planned
 
-        def slowly(*arguments: Any) -> Any:
-            plan = planned(*arguments)
-            monkeypatch.setattr(dave._session, "planned", planned)
-            carol.execute("CREATE OR REPLACE TABLE q AS SELECT 'SECRET' AS s")
-            return plan
+    def slowly(*arguments: Any) -> Any:
+        plan = planned(*arguments)
+        patch.setattr(connection._session, "planned", planned)
+        overtake()
+        return plan
 
-        monkeypatch.setattr(dave._session, "planned", slowly)
-        with pytest.raises(ProgrammingError, match="unknown table"):
-            dave.execute("SELECT s FROM carol.q")
-        carol.execute("GRANT SELECT ON TABLE q TO dave")
-        monkeypatch.setattr(dave._session, "planned", slowly)
-        monkeypatch.setattr(session, "rights_hold", lambda *rights: True)
-        assert dave.execute("SELECT s FROM carol.q").fetchall() == [("SECRET",)]
+    patch.setattr(connection._session, "planned", slowly)
+
+
+READ = (
+    "SELECT s FROM carol.q",
+    "CREATE TABLE kept AS SELECT s FROM carol.q",
+    "CREATE TYPE kept AS ENUM (SELECT s FROM carol.q)",
+    "CREATE TABLE kept AS SELECT s::INT FROM carol.q",
+    "COPY (SELECT s FROM carol.q) TO 'kept.csv'",
+    "FROM bob.v",
+)
+
+
+@pytest.mark.parametrize("text", READ)
+def test_without_a_second_look_at_the_rights_it_would_be_read(
+    founder: memql.Connection,
+    connect: Connect,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+) -> None:
+    for name in ("carol", "dave SUPERUSER"):
+        founder.execute(f"CREATE USER {name} PASSWORD 'x'")
+    carol, bob = connect("carol", "x"), connect("bob", token="bob-token")
+    dave = connect("dave", "x", allowed_folders=[tmp_path])
+    text = text.replace("kept.csv", str(tmp_path / "kept.csv"))
+
+    def grant() -> None:
+        carol.execute("CREATE OR REPLACE TABLE q AS SELECT 'public' AS s")
+        if "bob" in text:
+            carol.execute("GRANT SELECT ON q TO bob WITH GRANT OPTION")
+            bob.execute("CREATE OR REPLACE VIEW v AS SELECT s FROM carol.q")
+            bob.execute("GRANT SELECT ON v TO dave")
+        else:
+            carol.execute("GRANT SELECT ON TABLE q TO dave")
+
+    def replace() -> None:
+        carol.execute("CREATE OR REPLACE TABLE q AS SELECT 'SECRET' AS s")
+
+    grant()
+    overtaken(dave, monkeypatch, replace)
+    with pytest.raises(ProgrammingError, match=r"unknown table|view bob.v cannot be read") as error:
+        dave.execute(text)
+    assert "SECRET" not in str(error.value)
+    for table in ("kept", f"'{tmp_path / 'kept.csv'}'"):
+        with pytest.raises(Error):
+            dave.execute(f"FROM {table}")
+    grant()
+    overtaken(dave, monkeypatch, replace)
+    for module in (session, definitions):
+        monkeypatch.setattr(module, "rights_hold", lambda *rights: True)
+    assert "SECRET" in kept(dave, text, tmp_path / "kept.csv")
+
+
+def kept(dave: memql.Connection, text: str, file: Path) -> str:
+    """Return what a statement gives out or keeps."""
+    try:
+        cursor = dave.execute(text)
+    except Error as error:
+        return str(error)
+    if cursor.description:
+        return str(cursor.fetchall())
+    if file.exists():
+        return file.read_text("utf-8")
+    query = "SELECT enum_range(NULL::kept)" if "TYPE" in text else "FROM kept"
+    return str(dave.execute(query).fetchall())
 
 
 def test_changes_that_do_not_bear_on_a_user_make_nothing_run_again(
