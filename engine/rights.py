@@ -76,6 +76,7 @@ class Rights:
         catalog: users, roles, grants and policies.
         override: whether an administrator reads everybody's memories, which the audit notes.
         shared: whether memories of others are reached that grants and policies let them reach.
+        seen: the catalog in the snapshot of the open transaction, where it may be another one.
     """
 
     user: str | None
@@ -83,11 +84,26 @@ class Rights:
     catalog: Catalog
     override: bool = False
     shared: bool = True
+    seen: Catalog | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells these rights from others: a plan holds for them only."""
-        return self.user, self.role, self.override, self.shared, self.catalog.version
+        versions = self.catalog.version, self.seen and self.seen.version
+        return self.user, self.role, self.override, self.shared, *versions
+
+    @cached_property
+    def moments(self) -> tuple[Rights, ...]:
+        """All rights that must let something be read: these, and those that a transaction sees.
+
+        What was granted since is about what is there now, and its snapshot may still have what
+        was deleted or changed before the grant.
+        """
+        now = replace(self, seen=None)
+        if self.seen is None:
+            return (now,)
+        then = replace(now, catalog=self.seen)
+        return (now,) if now.all_there_is == then.all_there_is else (now, then)
 
     @property
     def name(self) -> str | None:

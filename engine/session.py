@@ -195,8 +195,7 @@ class Session:
             with self._watched(context, deadline, self.interrupt):
                 if own:
                     # As one statement: its rows get their number at once, not at the commit.
-                    self._transaction.begin(explicit=False, write=True)
-                    self._changes.count = 0
+                    self._changes.begin(explicit=False)
                 try:
                     tree = self._parse(text, context.settings.max_statement_bytes)
                     if context.rights.override:
@@ -363,8 +362,7 @@ class Session:
                     hint="COMMIT or ROLLBACK it first",
                     code="25001",
                 )
-            self._transaction.begin(explicit=True, write=True)
-            self._changes.count = 0
+            self._changes.begin(explicit=True)
 
     def commit(self) -> None:
         """Commit the open transaction; without one nothing happens."""
@@ -431,7 +429,7 @@ class Session:
         if self._settings.override != self._identity.override:  # who set it is demoted
             self._settings = replace(self._settings, override=self._identity.override)
         return StatementContext(
-            replace(rights, shared=self._settings.shared_memories),
+            self._changes.with_seen(replace(rights, shared=self._settings.shared_memories)),
             now,
             text,
             cancel=self._cancel,
@@ -449,8 +447,7 @@ class Session:
         version = self._catalog_key()
         if self._looked_up[0] != version:
             self._looked_up = (version, {})
-        snapshot = self._transaction.active
-        tables = Tables(self._cursor, context, self._looked_up[1], in_transaction=snapshot)
+        tables = Tables(self._cursor, context, self._looked_up[1])
         return ViewCatalog(self._cursor, context, self._parse, tables)
 
     def _catalog_key(self) -> tuple[int, int]:

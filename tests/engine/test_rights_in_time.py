@@ -11,11 +11,12 @@ import pytest
 
 import memql
 from memql.engine import session
+from memql.engine.rights import Rights
 from memql.engine.run import definitions
 from memql.errors import Error, OperationalError, ProgrammingError
-from tests.engine.governed import Connect, _quick_hashes, connect, founder
+from tests.engine.governed import Connect, _quick_hashes, ann, bob, connect, founder, refused, root
 
-__all__ = ["_quick_hashes", "connect", "founder"]  # fixtures, by name
+__all__ = ["_quick_hashes", "ann", "bob", "connect", "founder", "root"]  # fixtures, by name
 
 
 def test_a_replaced_table_is_never_read_by_a_right_on_the_old_one(tmp_path: Path) -> None:
@@ -146,6 +147,77 @@ def kept(dave: memql.Connection, text: str, file: Path) -> str:
         return file.read_text("utf-8")
     query = "SELECT enum_range(NULL::kept)" if "TYPE" in text else "FROM kept"
     return str(dave.execute(query).fetchall())
+
+
+OLD = ("was hushed", "was deleted", "is of high sensitivity")
+
+
+@pytest.mark.parametrize("narrowed", [True, False])
+def test_what_is_granted_later_is_not_read_in_an_older_snapshot(
+    root: memql.Connection,
+    ann: memql.Connection,
+    bob: memql.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    narrowed: bool,
+) -> None:
+    root.execute(
+        "CREATE POLICY low ON memories AS RESTRICTIVE FOR SELECT USING (sensitivity IS NULL)"
+    )
+    ann.execute("GRANT READ ON MEMORIES TO bob WHERE (kind = 'open')")
+    insert = "INSERT INTO memories (content, kind, sensitivity) VALUES (?, ?, ?)"
+    ann.executemany(insert, [(OLD[0], None, None), (OLD[1], None, None), (OLD[2], "open", "high")])
+    ann.execute(insert, ["is open", "open", None])
+    if not narrowed:
+        monkeypatch.setattr(Rights, "moments", property(lambda rights: (rights,)))
+    query = "SELECT content FROM memories"
+    bob.begin()  # the snapshot is made here, before anything is read
+    ann.execute(
+        "UPDATE memories SET content = 'is open too', kind = 'open' WHERE content = ?", OLD[:1]
+    )
+    ann.execute("DELETE FROM memories WHERE content = ?", OLD[1:2])
+    ann.execute("GRANT READ, WRITE ON MEMORIES TO bob")
+    root.execute("DROP POLICY low ON memories")
+    read = {content for (content,) in bob.execute(query).fetchall()}
+    assert read == ({"is open"} if narrowed else {*OLD, "is open"})
+    if narrowed:
+        assert bob.execute("UPDATE memories SET kind = 'x'").rowcount == 0
+    ann.execute("REVOKE READ ON MEMORIES FROM bob")
+    assert bob.execute(query).fetchall() == []
+    bob.rollback()
+    ann.execute("GRANT READ ON MEMORIES TO bob")
+    assert {content for (content,) in bob.execute(query).fetchall()} == {
+        "is open",
+        "is open too",
+        OLD[2],
+    }
+
+
+def test_the_first_statement_of_a_transaction_reads_by_rights_of_its_snapshot(
+    ann: memql.Connection, bob: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann.execute("GRANT READ ON MEMORIES TO bob")
+
+    def revoke() -> None:
+        ann.execute("REVOKE READ ON MEMORIES FROM bob")
+        ann.execute("INSERT INTO memories (content) VALUES ('hushed')")
+
+    bob.begin()
+    overtaken(bob, monkeypatch, revoke)
+    assert bob.execute("SELECT content FROM memories").fetchall() == []
+    bob.rollback()
+
+
+def test_a_transaction_that_an_error_ended_is_rolled_back_where_rights_changed(
+    ann: memql.Connection, bob: memql.Connection
+) -> None:
+    bob.execute("CREATE TABLE t (i INTEGER PRIMARY KEY)")
+    bob.begin()
+    bob.execute("INSERT INTO t VALUES (1)")
+    refused(bob, "INSERT INTO t VALUES (1)", "23505")
+    ann.execute("GRANT READ ON MEMORIES TO bob")
+    refused(bob, "SELECT content FROM memories", "25P02")
+    bob.execute("ROLLBACK")
+    assert bob.execute("SELECT content FROM memories").fetchall() == []
 
 
 def test_changes_that_do_not_bear_on_a_user_make_nothing_run_again(
