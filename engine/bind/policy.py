@@ -17,7 +17,8 @@ from sqlglot import exp
 from memql.engine.bind.parameters import NOW_PARAMETER
 from memql.engine.bind.predicates import is_condition, with_moment
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
-from memql.engine.rights import Reach, Rights
+from memql.engine.reach import Reach
+from memql.engine.rights import Rights
 from memql.storage.governance import Policy
 
 # What a statement does to the memories that it names.

@@ -11,9 +11,10 @@ import pytest
 
 import memql
 from memql.engine import session
-from memql.engine.rights import Rights
+from memql.engine.rights import Catalog, Rights
 from memql.engine.run import definitions
 from memql.errors import Error, OperationalError, ProgrammingError
+from memql.storage.store import Store
 from tests.engine.governed import Connect, _quick_hashes, ann, bob, connect, founder, refused, root
 
 __all__ = ["_quick_hashes", "ann", "bob", "connect", "founder", "root"]  # fixtures, by name
@@ -218,6 +219,35 @@ def test_a_transaction_that_an_error_ended_is_rolled_back_where_rights_changed(
     refused(bob, "SELECT content FROM memories", "25P02")
     bob.execute("ROLLBACK")
     assert bob.execute("SELECT content FROM memories").fetchall() == []
+
+
+def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
+    ann: memql.Connection, bob: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT content FROM memories"
+    holds = session.rights_hold
+    given_back = []
+
+    def take() -> None:
+        ann.execute("REVOKE READ ON MEMORIES FROM bob")
+        ann.execute("INSERT INTO memories (content) VALUES ('hushed')")
+
+    def give_back(rights: Rights, store: Store) -> bool:
+        if rights.user == "bob" and not given_back:
+            given_back.append(1)
+            ann.execute("DELETE FROM memories")
+            ann.execute("GRANT READ ON MEMORIES TO bob")
+        return holds(rights, store)
+
+    ann.execute("GRANT READ ON MEMORIES TO bob")
+    overtaken(bob, monkeypatch, take)
+    monkeypatch.setattr(session, "rights_hold", give_back)
+    assert bob.execute(query).fetchall() == []
+    given_back.clear()
+    overtaken(bob, monkeypatch, take)
+    # By what the grants come to alone it would be read.
+    monkeypatch.setattr(Catalog, "bearing", lambda catalog, names: catalog.reaches("bob", "READ"))
+    assert bob.execute(query).fetchall() == [("hushed",)]
 
 
 def test_changes_that_do_not_bear_on_a_user_make_nothing_run_again(
