@@ -193,6 +193,19 @@ def test_what_is_granted_later_is_not_read_in_an_older_snapshot(
     }
 
 
+def test_what_a_transaction_wrote_by_a_right_stays(
+    ann: memql.Connection, bob: memql.Connection
+) -> None:
+    insert = "INSERT INTO memories (owner, content) VALUES ('ann', ?)"
+    ann.execute("GRANT WRITE ON MEMORIES TO bob")
+    bob.begin()
+    bob.execute(insert, ["early"])
+    ann.execute("REVOKE WRITE ON MEMORIES FROM bob")
+    refused(bob, insert, "42501", ["late"])
+    bob.commit()
+    assert ann.execute("SELECT content FROM memories").fetchall() == [("early",)]
+
+
 def test_the_first_statement_of_a_transaction_reads_by_rights_of_its_snapshot(
     ann: memql.Connection, bob: memql.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
