@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from memql.engine.names import fold
+from memql.engine.reach import Reach, reach_of
 from memql.errors import OperationalError, ProgrammingError
 from memql.storage import governance
 from memql.storage.governance import MEMORIES, Governance, Grant, Policy, User
@@ -33,40 +34,6 @@ _LONGEST_CHAIN = 64
 
 
 @dataclass(frozen=True)
-class Reach:
-    """Memories that one action reaches: those of an owner for which all predicates hold.
-
-    Args:
-        owner: None is everybody.
-        predicates: MemQL texts, AND-ed.
-        until: when it ends, or None.
-    """
-
-    owner: str | None
-    predicates: frozenset[str] = frozenset()
-    until: datetime | None = None
-
-    def narrowed(self, other: Reach) -> Reach:
-        """Return what is in both, whose owner is the same or everybody."""
-        ends = [end for end in (self.until, other.until) if end is not None]
-        return Reach(
-            other.owner if self.owner is None else self.owner,
-            self.predicates | other.predicates,
-            min(ends, default=None),
-        )
-
-    def covers(self, other: Reach) -> bool:
-        """Tell whether another reach of the same owner is in this one."""
-        lasts = self.until is None or (other.until is not None and other.until <= self.until)
-        return lasts and self.owner == other.owner and self.predicates <= other.predicates
-
-
-def _reach(grant: Grant) -> Reach:
-    predicates = frozenset() if grant.predicate is None else frozenset((grant.predicate,))
-    return Reach(grant.owner, predicates, grant.until)
-
-
-@dataclass(frozen=True)
 class Rights:
     """What one who asks may do.
 
@@ -76,6 +43,7 @@ class Rights:
         catalog: users, roles, grants and policies.
         override: whether an administrator reads everybody's memories, which the audit notes.
         shared: whether memories of others are reached that grants and policies let them reach.
+        seen: the catalog in the snapshot of the open transaction, where it may be another one.
     """
 
     user: str | None
@@ -83,11 +51,26 @@ class Rights:
     catalog: Catalog
     override: bool = False
     shared: bool = True
+    seen: Catalog | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells these rights from others: a plan holds for them only."""
-        return self.user, self.role, self.override, self.shared, self.catalog.version
+        versions = self.catalog.version, self.seen and self.seen.version
+        return self.user, self.role, self.override, self.shared, *versions
+
+    @cached_property
+    def moments(self) -> tuple[Rights, ...]:
+        """All rights that must let something be read: these, and those that a transaction sees.
+
+        What was granted since is about what is there now, and its snapshot may still have what
+        was deleted or changed before the grant.
+        """
+        now = replace(self, seen=None)
+        if self.seen is None:
+            return (now,)
+        then = replace(now, catalog=self.seen)
+        return (now,) if now.all_there_is == then.all_there_is else (now, then)
 
     @property
     def name(self) -> str | None:
@@ -173,19 +156,13 @@ class Rights:
     def all_there_is(self) -> tuple[object, ...]:
         """All of the catalog that bears on who asks, to compare with that of another moment."""
         catalog = self.catalog
-        tables = {
-            place: grants
-            for place, grants in catalog.table_grants.items()
-            if any(grant.grantee in self.names for grant in grants)
-        }
         return (
             catalog.users.get(self.user) if self.user is not None else None,
             self.administrator,
             self.owners,
             catalog.governance.memberships,
-            [frozenset(self.reaches(action)) for action in ("READ", "WRITE", "MATERIALIZE")],
+            catalog.bearing(self.names),
             [self.policies(command) for command in ("SELECT", "INSERT", "UPDATE", "DELETE")],
-            tables,
         )
 
     def has_table(
@@ -289,7 +266,9 @@ class Catalog:
         self.users: dict[str, User] = {user.name: user for user in governance.users}
         self.roles = {role.name: role for role in governance.roles}
         self.table_grants: dict[tuple[str, str], list[Grant]] = defaultdict(list)
+        self._grants_to: dict[str, list[Grant]] = defaultdict(list)
         for grant in governance.grants:
+            self._grants_to[grant.grantee].append(grant)
             if grant.target != MEMORIES and grant.owner is not None:
                 self.table_grants[grant.owner, fold(grant.target)].append(grant)
         self._roles: dict[str, list[str]] = defaultdict(list)
@@ -308,6 +287,28 @@ class Catalog:
                     found.add(role)
                     waiting.append(role)
         return found
+
+    def bearing(self, names: Iterable[str]) -> frozenset[Grant]:
+        """Return the grants on which it depends what those of some names may do.
+
+        These are the grants to them, to who gave them, and to who owns a table or view that they
+        were given: a view reads what others gave to its owner. A grant that was taken away and
+        given again is another.
+        """
+        found: set[Grant] = set()
+        known: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in known:
+                continue
+            known.add(name)
+            waiting += self.roles_of(name)
+            for grant in self._grants_to.get(name, ()):
+                found.add(grant)
+                owner = None if grant.target == MEMORIES else grant.owner
+                waiting += [one for one in (grant.granted_by, owner) if one is not None]
+        return frozenset(found)
 
     def reaches(self, name: str, action: str) -> tuple[Reach, ...]:
         """Return what grants on memories let a user or role do, beside what is its own."""
@@ -336,7 +337,7 @@ class Catalog:
             if grant.target != MEMORIES:
                 continue
             if self._is_owners(grant):
-                self._add(found, grant, [_reach(grant)])
+                self._add(found, grant, [reach_of(grant)])
             else:
                 chained.append(grant)
         for _ in range(_LONGEST_CHAIN):
@@ -365,9 +366,9 @@ class Catalog:
 
         mine = held(grant.action)
         if grant.action == "SHARE":
-            return [_reach(grant).narrowed(one) for one in mine]
+            return [reach_of(grant).narrowed(one) for one in mine]
         pairs = islice(product(mine, held("SHARE") if mine else ()), _MAX_OF_GIVER)
-        return [_reach(grant).narrowed(one).narrowed(other) for one, other in pairs]
+        return [reach_of(grant).narrowed(one).narrowed(other) for one, other in pairs]
 
     def _add(
         self,
@@ -446,7 +447,8 @@ def rights_hold(rights: Rights, store: Store) -> bool:
     """Tell whether what a statement has read outside BEGIN was its user's to read.
 
     The rights were read before the rows. If they are the same now, and no commit is under way
-    that changes them, they were the same when the rows were read.
+    that changes them, they were the same when the rows were read: a grant that was taken away in
+    between and given back has another time.
     """
     if rights.name is None:
         return True

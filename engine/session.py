@@ -23,6 +23,7 @@ from memql.engine.catalog import CatalogTable
 from memql.engine.catalogchanges import CatalogChanges
 from memql.engine.context import StatementContext, check_cancel
 from memql.engine.deadline import Deadline
+from memql.engine.failures import translated
 from memql.engine.files import Door
 from memql.engine.govern.override import note_reading, set_override
 from memql.engine.models import Models
@@ -44,7 +45,6 @@ from memql.engine.run.describe import describe, described_query
 from memql.engine.run.executor import Executor, Materialized
 from memql.engine.run.explain import explain
 from memql.engine.run.many import PLANNED, run_each
-from memql.engine.run.relation import translate
 from memql.engine.run.settings import changed_settings, setting_of
 from memql.engine.run.views import ViewRunner
 from memql.engine.segments import Segments
@@ -139,7 +139,7 @@ class Session:
                 result.close()
             except (Error, duckdb.Error):
                 # What failed may have been read by a right that was gone already.
-                if not isinstance(planned, _READING | ChangePlan) or self._rights_hold(context):
+                if not isinstance(planned, _RERUN) or self._rights_hold(context):
                     raise
             except RightsChanged:
                 pass  # rolled back
@@ -196,8 +196,7 @@ class Session:
             with self._watched(context, deadline, self.interrupt):
                 if own:
                     # As one statement: its rows get their number at once, not at the commit.
-                    self._transaction.begin(explicit=False, write=True)
-                    self._changes.count = 0
+                    self._changes.begin(explicit=False)
                 try:
                     tree = self._parse(text, context.settings.max_statement_bytes)
                     if context.rights.override:
@@ -223,14 +222,8 @@ class Session:
         self, context: StatementContext, deadline: Deadline, stop: Callable[[], None]
     ) -> Iterator[None]:
         """Hold what runs inside to the time limit, and say DuckDB's errors in MemQL's words."""
-        with deadline.running(stop):
-            try:
-                yield
-            except duckdb.Error as error:
-                raise translate(error, context) from error
-            except RecursionError:
-                # A long chain such as x::INT::INT::... parses without brackets.
-                raise ProgrammingError("the statement is nested too deeply", code="54001") from None
+        with deadline.running(stop), translated(context):
+            yield
 
     # -- planned statements -------------------------------------------------------------------
 
@@ -323,7 +316,12 @@ class Session:
         copy = bind_copy(tree, self._views(context).tables, values, context)
         plan = self._plan(copy if isinstance(copy, exp.Insert) else copy.query, context, values)
         result = self._run_plan(plan, context, values)
-        return result if isinstance(copy, exp.Insert) else copy_out(copy, result, context)
+        if isinstance(copy, exp.Insert):
+            return result
+        if not self._rights_hold(context):
+            result.close()
+            raise RightsChanged
+        return copy_out(copy, result, context)
 
     def _describe(
         self, tree: exp.Describe | exp.Summarize, context: StatementContext, values: Values
@@ -365,8 +363,7 @@ class Session:
                     hint="COMMIT or ROLLBACK it first",
                     code="25001",
                 )
-            self._transaction.begin(explicit=True, write=True)
-            self._changes.count = 0
+            self._changes.begin(explicit=True)
 
     def commit(self) -> None:
         """Commit the open transaction; without one nothing happens."""
@@ -433,7 +430,7 @@ class Session:
         if self._settings.override != self._identity.override:  # who set it is demoted
             self._settings = replace(self._settings, override=self._identity.override)
         return StatementContext(
-            replace(rights, shared=self._settings.shared_memories),
+            self._changes.with_seen(replace(rights, shared=self._settings.shared_memories)),
             now,
             text,
             cancel=self._cancel,
@@ -451,8 +448,7 @@ class Session:
         version = self._catalog_key()
         if self._looked_up[0] != version:
             self._looked_up = (version, {})
-        snapshot = self._transaction.active
-        tables = Tables(self._cursor, context, self._looked_up[1], in_transaction=snapshot)
+        tables = Tables(self._cursor, context, self._looked_up[1])
         return ViewCatalog(self._cursor, context, self._parse, tables)
 
     def _catalog_key(self) -> tuple[int, int]:
@@ -496,3 +492,5 @@ class Session:
 
 # What gives out what it has read.
 _READING = Optimized | syntax.Explain | exp.Describe | exp.Summarize
+# What an error may tell of it: of a change, and of a query whose rows are kept, too.
+_RERUN = _READING | ChangePlan | exp.Create | exp.Copy
