@@ -147,6 +147,7 @@ class Answerer:
             statement.context,
             plan.target,
             plan.input.unproven,
+            statement.in_transaction,
             self.write,
         )
 
