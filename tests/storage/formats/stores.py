@@ -65,4 +65,3 @@ def main() -> None:
         with tarfile.open(archive(NEWEST), "w:xz") as out:
             out.add(Path(folder) / "store", "store")
     print(f"{archive(NEWEST)}: {archive(NEWEST).stat().st_size:,} bytes")
-
