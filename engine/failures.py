@@ -21,6 +21,7 @@ from memql.errors import (
     OperationalError,
     ProgrammingError,
 )
+from memql.storage.failures import CONFLICT
 
 _SHOWN_CANDIDATES = 4
 
@@ -84,10 +85,17 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         duckdb.TransactionException,
-        "",
+        CONFLICT,
         OperationalError,
         "40001",
         hint="another transaction changed the same rows: ROLLBACK this one and run it again",
+    ),
+    Failure(
+        duckdb.TransactionException,
+        "",
+        OperationalError,
+        "58030",
+        hint="look at the folder of the store and its disk",
     ),
     Failure(
         duckdb.Error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -358,8 +359,22 @@ def _check_same(store: Store, asked: Limits) -> None:
             )
 
 
+def _check_path(path: str) -> None:
+    # DuckDB ends the name of its log before a "?" and takes "\\" for "/", which may be another
+    # store's folder; Lance has no files where a control character is, and neither has bytes that
+    # are no UTF-8, which Python reads as surrogates.
+    odd = re.search(r"[?\\\x00-\x1f\x7f\ud800-\udfff]", path)
+    if odd is not None:
+        raise OperationalError(
+            f"the path of a store cannot hold the character {odd[0]!r}: {path!r}",
+            hint="Rename the folder, or put the store into another one.",
+            code="42602",
+        )
+
+
 def _make_folder(folder: Path) -> None:
     hint = "Give the folder of a store, or a new or empty folder to make one."
+    _check_path(str(folder))
     # Not Path.exists, which raises for a name that is too long.
     if not os.path.exists(folder):
         if not os.path.isdir(folder.parent):

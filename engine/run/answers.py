@@ -148,6 +148,7 @@ class Answerer:
             statement.context,
             plan.target,
             plan.input.unproven,
+            statement.in_transaction,
             self.write,
             self.trace.explains,
         )

@@ -57,6 +57,7 @@ class Preparer:
 
     Args:
         unproven: why the rows cannot be traced to memories, or None.
+        in_transaction: whether what is computed may be undone.
         write: whether token ids that are new may be kept.
         explains: whether EXPLAIN asks.
     """
@@ -68,6 +69,7 @@ class Preparer:
     context: StatementContext
     target: Target
     unproven: str | None
+    in_transaction: bool
     write: bool
     explains: bool = False
 
@@ -152,8 +154,10 @@ class Preparer:
     def _unstorable(self, prompt: Prompt) -> str | None:
         if self.unproven is not None:
             return f"lineage not proven: {self.unproven}"
-        if any(member.version < 0 for member in prompt.members):
-            return "rows of this transaction are not committed"
+        if self.in_transaction:
+            # It may be undone, and rows need not be memories to be its own: what a table of the
+            # transaction says can stand beside a memory that was committed long ago.
+            return "the transaction is not committed"
         others = sorted({member.owner for member in prompt.members if not member.kept})
         if others:
             return f"no right to MATERIALIZE memories of {', '.join(others)}"
