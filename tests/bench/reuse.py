@@ -166,7 +166,15 @@ class _Stages:
             4e-3, 1e-4, 1e-7, 1e-3, 1e-9
         )
         self._preparer = Preparer(
-            spec, Segments(store), calibrations, store, self._context, plan.target, None, False
+            spec,
+            Segments(store),
+            calibrations,
+            store,
+            self._context,
+            plan.target,
+            None,
+            False,
+            False,
         )
         self.relation()
 

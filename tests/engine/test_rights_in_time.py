@@ -238,8 +238,8 @@ def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
     ann: memql.Connection, bob: memql.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = "SELECT content FROM memories"
-    holds = session.rights_hold
-    given_back = []
+    holds = session.rights_hold  # type: ignore[attr-defined]
+    given_back: list[int] = []
 
     def take() -> None:
         ann.execute("REVOKE READ ON MEMORIES FROM bob")
