@@ -11,7 +11,7 @@ import pytest
 
 import memql
 from memql.engine import session
-from memql.engine.rights import Catalog, Rights
+from memql.engine.rights import Rights, rights_hold
 from memql.engine.run import definitions
 from memql.errors import Error, OperationalError, ProgrammingError
 from memql.storage.store import Store
@@ -238,8 +238,7 @@ def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
     ann: memql.Connection, bob: memql.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = "SELECT content FROM memories"
-    holds = session.rights_hold
-    given_back = []
+    given_back: list[int] = []
 
     def take() -> None:
         ann.execute("REVOKE READ ON MEMORIES FROM bob")
@@ -250,7 +249,7 @@ def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
             given_back.append(1)
             ann.execute("DELETE FROM memories")
             ann.execute("GRANT READ ON MEMORIES TO bob")
-        return holds(rights, store)
+        return rights_hold(rights, store)
 
     ann.execute("GRANT READ ON MEMORIES TO bob")
     overtaken(bob, monkeypatch, take)
@@ -259,7 +258,7 @@ def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
     given_back.clear()
     overtaken(bob, monkeypatch, take)
     # By what the grants come to alone it would be read.
-    monkeypatch.setattr(Catalog, "bearing", lambda catalog, names: catalog.reaches("bob", "READ"))
+    monkeypatch.setattr(Rights, "all_there_is", property(lambda rights: rights.reaches("READ")))
     assert bob.execute(query).fetchall() == [("hushed",)]
 
 
