@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from itertools import count, islice, product
+from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from memql.engine.names import fold
-from memql.engine.reach import Reach, reach_of
+from memql.engine.reach import PUBLIC, Given, Reach, what_is_given
 from memql.errors import OperationalError, ProgrammingError
 from memql.storage import governance
 from memql.storage.governance import MEMORIES, Governance, Grant, Policy, User
@@ -21,16 +21,11 @@ from memql.storage.governance import MEMORIES, Governance, Grant, Policy, User
 if TYPE_CHECKING:
     from memql.storage.store import Store
 
-PUBLIC = "public"
 DEFAULT_OWNER = "local"
 
 # How many grants of one action on one owner's memories a user may give to one grantee, and how
 # many policies a user may make: the conditions of all are a part of the grantee's queries.
 MAX_GIVEN = 20
-# Grants of grants multiply: what one giver gives beyond this on one owner's memories, and what is
-# given on more often than this, gives no right.
-_MAX_OF_GIVER = 100
-_LONGEST_CHAIN = 64
 
 
 @dataclass(frozen=True)
@@ -274,8 +269,7 @@ class Catalog:
         self._roles: dict[str, list[str]] = defaultdict(list)
         for membership in governance.memberships:
             self._roles[membership.member].append(membership.role)
-        self._reaches: dict[tuple[str, str], tuple[Reach, ...]] = {}
-        self._counts: Counter[tuple[str, str, str | None, str | None]] = Counter()
+        self._given: dict[str, Given] = {}
 
     def roles_of(self, name: str) -> set[str]:
         """Return the roles that a user or role is a member of, directly or through others."""
@@ -312,82 +306,16 @@ class Catalog:
 
     def reaches(self, name: str, action: str) -> tuple[Reach, ...]:
         """Return what grants on memories let a user or role do, beside what is its own."""
-        found = self._reaches.get((name, action))
-        if found is None:
-            own = {name, *self.roles_of(name)}
-            given = (self._given_to(one, action) for one in sorted({*own, PUBLIC}))
-            reaches = (reach for one in given for reach in one if reach.owner not in own)
-            found = self._reaches[name, action] = tuple(dict.fromkeys(reaches))
-        return found
-
-    def _given_to(self, grantee: str, action: str) -> Iterable[Reach]:
-        found = self._all_given.get((grantee, action), {})
-        return (reach for reaches in found.values() for reach in reaches)
-
-    @cached_property
-    def _all_given(self) -> dict[tuple[str, str], dict[str | None, list[Reach]]]:
-        """What each grantee is given, by action and owner.
-
-        A grant counts as long as who gave it may still give it: the least fixed point of what
-        owners give and what is given on. Round by round, a chain grows by one grant.
-        """
-        found: dict[tuple[str, str], dict[str | None, list[Reach]]] = {}
-        chained: list[Grant] = []
-        for grant in self.governance.grants:
-            if grant.target != MEMORIES:
-                continue
-            if self._is_owners(grant):
-                self._add(found, grant, [reach_of(grant)])
-            else:
-                chained.append(grant)
-        for _ in range(_LONGEST_CHAIN):
-            added = [self._add(found, one, self._given_on(one, found)) for one in chained]
-            if not any(added):
-                break
-        return found
-
-    def _is_owners(self, grant: Grant) -> bool:
-        """Tell whether a grant is by the owner of what it is on, or by who may give everything."""
-        giver = grant.granted_by
-        return giver is None or grant.owner in {giver, *self.roles_of(giver)}
-
-    def _given_on(
-        self, grant: Grant, found: dict[tuple[str, str], dict[str | None, list[Reach]]]
-    ) -> list[Reach]:
-        """Return what a grant gives of what its giver was given: the action and SHARE."""
-        assert grant.granted_by is not None
-        givers = sorted({grant.granted_by, *self.roles_of(grant.granted_by), PUBLIC})
-        # Everybody's memories are given on by who holds everybody's; one owner's by either.
-        wide = (None,) if grant.owner is None else (None, grant.owner)
-
-        def held(action: str) -> list[Reach]:
-            places = [found.get((name, action), {}) for name in givers]
-            return [reach for place in places for owner in wide for reach in place.get(owner, ())]
-
-        mine = held(grant.action)
-        if grant.action == "SHARE":
-            return [reach_of(grant).narrowed(one) for one in mine]
-        pairs = islice(product(mine, held("SHARE") if mine else ()), _MAX_OF_GIVER)
-        return [reach_of(grant).narrowed(one).narrowed(other) for one, other in pairs]
-
-    def _add(
-        self,
-        found: dict[tuple[str, str], dict[str | None, list[Reach]]],
-        grant: Grant,
-        reaches: Iterable[Reach],
-    ) -> bool:
-        """Add what a grant gives where it is not in what is there; tell whether it was."""
-        place = found.setdefault((grant.grantee, grant.action), {}).setdefault(grant.owner, [])
-        added = False
-        for reach in reaches:
-            # Of one owner, and of one giver on it, no more than a query can bear.
-            key = (grant.grantee, grant.action, grant.owner, grant.granted_by)
-            if self._counts[key] >= _MAX_OF_GIVER or any(one.covers(reach) for one in place):
-                continue
-            self._counts[key] += 1
-            place.append(reach)
-            added = True
-        return added
+        own = {name, *self.roles_of(name)}
+        if name not in self._given:
+            # Only what bears on the name: others' chains of grants take their time.
+            bearing = (one for one in self.bearing((name, PUBLIC)) if one.target == MEMORIES)
+            grants = sorted(bearing, key=lambda one: one.id)
+            self._given[name] = what_is_given(grants, lambda one: {one, *self.roles_of(one)})
+        found = self._given[name]
+        given = (found.get((one, action), {}).values() for one in sorted({*own, PUBLIC}))
+        every = (reach for one in given for reaches in one for reach in reaches)
+        return tuple(dict.fromkeys(reach for reach in every if reach.owner not in own))
 
     def table_rights(self, owner: str, name: str, now: datetime) -> list[Grant]:
         """Return the grants on a table or view that count now.

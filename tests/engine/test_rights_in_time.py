@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import memql
 from memql.engine import session
-from memql.engine.rights import Catalog, Rights
+from memql.engine.rights import Rights, rights_hold
 from memql.engine.run import definitions
 from memql.errors import Error, OperationalError, ProgrammingError
+from memql.storage import governance
 from memql.storage.store import Store
 from tests.engine.governed import Connect, _quick_hashes, ann, bob, connect, founder, refused, root
 
@@ -238,7 +240,6 @@ def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
     ann: memql.Connection, bob: memql.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = "SELECT content FROM memories"
-    holds = session.rights_hold  # type: ignore[attr-defined]
     given_back: list[int] = []
 
     def take() -> None:
@@ -250,7 +251,7 @@ def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
             given_back.append(1)
             ann.execute("DELETE FROM memories")
             ann.execute("GRANT READ ON MEMORIES TO bob")
-        return holds(rights, store)
+        return rights_hold(rights, store)
 
     ann.execute("GRANT READ ON MEMORIES TO bob")
     overtaken(bob, monkeypatch, take)
@@ -259,8 +260,26 @@ def test_a_right_that_is_given_back_before_the_end_was_gone_all_the_same(
     given_back.clear()
     overtaken(bob, monkeypatch, take)
     # By what the grants come to alone it would be read.
-    monkeypatch.setattr(Catalog, "bearing", lambda catalog, names: catalog.reaches("bob", "READ"))
+    monkeypatch.setattr(Rights, "all_there_is", property(lambda rights: rights.reaches("READ")))
     assert bob.execute(query).fetchall() == [("hushed",)]
+
+
+def test_nothing_is_read_where_the_rights_of_a_snapshot_cannot_be(
+    ann: memql.Connection, bob: memql.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(cursor: duckdb.DuckDBPyConnection) -> Any:
+        raise duckdb.IOException("IO Error: the disk is gone")
+
+    ann.execute("CREATE TABLE t (i INT)")
+    bob.begin()
+    ann.execute("GRANT READ ON MEMORIES TO bob")
+    ann.execute("FROM t")  # the rights of now are known
+    with monkeypatch.context() as patch:
+        patch.setattr(governance, "read", fail)
+        with pytest.raises(OperationalError, match="cannot read who may read what"):
+            bob.execute("SELECT content FROM memories")
+    assert bob.execute("SELECT content FROM memories").fetchall() == []
+    bob.rollback()
 
 
 def test_changes_that_do_not_bear_on_a_user_make_nothing_run_again(
