@@ -16,8 +16,9 @@ from memql.engine.cost import Calibration
 from memql.engine.model.spec import LAYOUT, ModelSpec
 from memql.errors import OperationalError
 from memql.storage import calibration as catalog
+from memql.storage.folder import SCRATCH
 from memql.storage.nodes import LayerHeader, NodeHeader
-from memql.storage.store import SCRATCH, Store
+from memql.storage.store import Store
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix

@@ -390,6 +390,9 @@ class Session:
 
     def close(self) -> None:
         """Undo an open transaction and give up the store."""
+        if self._store.is_inherited:
+            self._closed = True
+            return
         with self._lock:
             if self._closed:
                 return
@@ -488,6 +491,7 @@ class Session:
             raise InterfaceError(
                 "the connection is closed", hint="open another: memql.connect(...)", code="08003"
             )
+        self._store.check_open()
 
 
 # What gives out what it has read.

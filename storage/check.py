@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from memql.storage import audit
 from memql.storage.failures import translate
+from memql.storage.folder import CATALOG
 from memql.storage.segments import Segment
-from memql.storage.store import CATALOG, Store
+from memql.storage.store import Store
 from memql.storage.tensors import TensorsFailed
 
 if TYPE_CHECKING:
