@@ -98,6 +98,7 @@ def choose(
     spec: ModelSpec,
     store: Store,
     unstorable: str | None,
+    room_tokens: int,
     *,
     shared: bool,
 ) -> Choice:
@@ -112,6 +113,7 @@ def choose(
         spec: the model.
         store: where activations are.
         unstorable: why nothing computed from these rows may be stored, or None.
+        room_tokens: tokens of question and answer.
         shared: whether a row is another owner's.
 
     Raises:
@@ -120,13 +122,14 @@ def choose(
     if target.form == "PLAINTEXT":
         return Choice("PLAINTEXT", Match(None, 0, 0), "the query asks for text", keep=False)
     asked = target.form == "ACTIVATION"
-    if spec.activation_refusal is not None:
+    refusal = _refusal(spec, prompt.tokens + room_tokens)
+    if refusal is not None:
         if asked and target.view is None:
             raise NotSupportedError(
-                f"the model {spec.name} cannot have activations: {spec.activation_refusal}",
+                f"the model {spec.name} cannot have activations: {refusal}",
                 hint="use MATERIALIZE AS PLAINTEXT",
             )
-        return Choice("PLAINTEXT", Match(None, 0, 0), spec.activation_refusal, keep=False)
+        return Choice("PLAINTEXT", Match(None, 0, 0), refusal, keep=False)
     if shared and not asked:
         # What is stored is what others have asked, and a form that hangs on it would tell.
         reason = "a row is another owner's"
@@ -139,6 +142,16 @@ def choose(
         return Choice("ACTIVATION", found, "every boundary is stored", keep=False)
     behind = len(prompt.segments) - found.segments
     return Choice("PLAINTEXT", found, f"{behind} of {len(prompt.segments)} not stored", keep=False)
+
+
+def _refusal(spec: ModelSpec, tokens: int) -> str | None:
+    """Return why a prompt that comes to so many tokens with its answer can be no activation."""
+    if spec.activation_refusal is not None or spec.is_extendable(tokens):
+        return spec.activation_refusal
+    return (
+        f"past {spec.switch_tokens:,} tokens its positions ({', '.join(spec.rope_types)}) change "
+        f"for earlier tokens too, and prompt and answer may come to {tokens:,}"
+    )
 
 
 def bring(
@@ -223,7 +236,7 @@ def load_again(
         key: its boundary, hex; None for one that was not stored.
         token_ids: all of its tokens.
     """
-    if key is not None:
+    if key is not None and prefix.stores_tokens:
         try:
             load_chain(bytes.fromhex(key), prefix, store)
         except DamagedNode as damage:

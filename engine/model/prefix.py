@@ -17,9 +17,9 @@ from memql.errors import InternalError, NotSupportedError, OperationalError
 class Prefix:
     """The KV cache of one request: tokens loaded or computed, with room for those to come.
 
-    Where a layer's state has one end only (state space, linear attention), nothing is computed
-    ahead: the ids wait, and each request feeds them in one pass into a cache of its own. Feeding
-    such layers piece by piece is not exact in every family.
+    Where a layer's state has one end only (state space, linear attention), or positions depend on
+    the length of the whole, nothing is computed ahead: the ids wait, and each request feeds them in
+    one pass into a cache of its own. Feeding such models piece by piece is not exact.
 
     Args:
         shapes: of the model's layers.
@@ -27,6 +27,7 @@ class Prefix:
         capacity_tokens: most tokens it can hold.
         dtype: of keys and values.
         device: where they are.
+        in_one_pass: whether all tokens must be fed together.
     """
 
     def __init__(
@@ -36,10 +37,12 @@ class Prefix:
         capacity_tokens: int,
         dtype: torch.dtype,
         device: torch.device,
+        *,
+        in_one_pass: bool = False,
     ) -> None:
         self.capacity_tokens = capacity_tokens
         self.dtype = dtype
-        self.stores_tokens = all(shape.stores_tokens for shape in shapes)
+        self.stores_tokens = not in_one_pass and all(shape.stores_tokens for shape in shapes)
         self._shapes = tuple(shapes)
         self._config = config
         self._tokens = 0
@@ -93,12 +96,16 @@ class Prefix:
     def lent(self) -> Iterator[tuple[Cache, list[int]]]:
         """Give a cache for one request and the ids to feed first; the prefix stays as it is."""
         if not self.stores_tokens:
-            yield DynamicCache(config=self._config), list(self._waiting_ids)
+            yield self.empty_cache(), list(self._waiting_ids)
             return
         try:
             yield self._cache, []
         finally:
             self._cut(self._tokens)
+
+    def empty_cache(self) -> DynamicCache:
+        """Return a cache of transformers' own that holds nothing yet."""
+        return DynamicCache(config=self._config)
 
     def truncate(self, tokens: int) -> None:
         """Keep the first `tokens` tokens.
@@ -213,7 +220,7 @@ class Prefix:
             NotSupportedError: a layer keeps no K and V of single tokens.
         """
         self._check_storable(0, self._tokens)
-        cache = DynamicCache(config=self._config)
+        cache = self.empty_cache()
         if self._tokens == 0:
             return cache
         theirs: Any  # the union of all layer classes, of which only these two kinds occur here
@@ -237,13 +244,16 @@ class Prefix:
     def _check_storable(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self._tokens:
             raise InternalError(f"tokens {start} to {stop} of a prefix of {self._tokens}")
-        for index, shape in enumerate(self._shapes):
-            if not shape.stores_tokens:
-                raise NotSupportedError(
-                    f"layer {index} of this model ({shape.kind}) keeps no keys and values of "
-                    "single tokens, so its prefixes cannot be stored",
-                    hint="use MATERIALIZE AS PLAINTEXT",
-                )
+        if not self.stores_tokens:
+            odd = [one for one in enumerate(self._shapes) if not one[1].stores_tokens]
+            raise NotSupportedError(
+                f"layer {odd[0][0]} of this model ({odd[0][1].kind}) keeps no keys and values of "
+                "single tokens, so its prefixes cannot be stored"
+                if odd
+                else f"with room for {self.capacity_tokens} tokens the positions of this model's "
+                "tokens depend on all of them, so its prefixes cannot be stored",
+                hint="use MATERIALIZE AS PLAINTEXT",
+            )
 
 
 def _copied(states: torch.Tensor) -> memoryview:

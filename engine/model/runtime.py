@@ -88,7 +88,12 @@ class Runtime:
                 code="54000",
             )
         return Prefix(
-            self.shapes, self.model.config, capacity_tokens, self.model.dtype, self.model.device
+            self.shapes,
+            self.model.config,
+            capacity_tokens,
+            self.model.dtype,
+            self.model.device,
+            in_one_pass=not self.spec.is_extendable(capacity_tokens),
         )
 
     def extend(
@@ -179,6 +184,7 @@ class Runtime:
             prompt_tokens = prefix.tokens + len(ids)
             prompt = [*waiting_ids, *ids]
             token = self._likeliest(self._feed(prefix, cache, prompt, check_cancel))
+            switch = self.spec.switch_tokens
             first_token_seconds = time.perf_counter() - started
             while token not in self.spec.eos_ids:
                 answer.append(token)
@@ -186,7 +192,11 @@ class Runtime:
                     on_token(token)
                 if len(answer) == max_tokens:
                     break
-                token = self._likeliest(self._feed(prefix, cache, [token], check_cancel))
+                fed = [token]
+                if not prefix.stores_tokens and prompt_tokens + len(answer) - 1 == switch:
+                    # From this token on all tokens before it have other positions.
+                    cache, fed = prefix.empty_cache(), [*prompt, *answer]
+                token = self._likeliest(self._feed(prefix, cache, fed, check_cancel))
         return Generation(
             ids=tuple(answer),
             text=self.tokens.decode(answer),
@@ -210,6 +220,10 @@ class Runtime:
         self, prefix: Prefix, cache: Cache, ids: Sequence[int], check_cancel: Check | None
     ) -> torch.Tensor:
         """Feed `ids` into `cache` and return the logits ``[vocabulary]`` after the last."""
+        if not prefix.stores_tokens and len(ids) > 1 and "dynamic" in self.spec.rope_types:
+            # transformers keeps the frequencies of the longest text so far, until a short one
+            # comes: an answer would depend on those before it.
+            self._forward(prefix.empty_cache(), ids[:1])
         # A state with one end is fed whole: see Prefix.
         chunk_tokens = CHUNK_TOKENS if prefix.stores_tokens else len(ids)
         last = max(len(ids) - 1, 0) // chunk_tokens * chunk_tokens

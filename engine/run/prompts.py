@@ -105,7 +105,8 @@ class Preparer:
             member.owner != self.context.owner for member in prompt.members
         )
         unstorable = self._unstorable(prompt)
-        choice = choose(prompt, self.target, self.spec, self.store, unstorable, shared=shared)
+        room = len(tail) + max_tokens
+        choice = choose(prompt, self.target, self.spec, self.store, unstorable, room, shared=shared)
         return Prepared(prompt, choice, question, tuple(tail), max_tokens, shared)
 
     def _unstorable(self, prompt: Prompt) -> str | None:

@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from memql.engine.model import loading
-from memql.engine.model.families import FULL, SLIDING
+from memql.engine.model.families import FULL
 from memql.engine.model.layer import InPlaceLayer, LayerShape
 from memql.engine.model.runtime import load_runtime
 from memql.engine.model.spec import ModelSpec, describe
@@ -76,10 +76,21 @@ def test_a_model_without_a_cache(spec_of: SpecOf, monkeypatch: pytest.MonkeyPatc
 
 
 def test_layers_that_are_not_as_described(spec_of: SpecOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_probe", lambda _: (LayerShape(SLIDING, 2, 16, 16, 8),))
+    monkeypatch.setattr(loading, "_probe", lambda _: (LayerShape("StateLayer", 0, 0, 0, None),))
     spec = replace(spec_of("llama"), name="m")
-    with pytest.raises(InternalError, match="m was described as one of full attention, its layers"):
+    with pytest.raises(InternalError, match="whose layers keep single tokens; it has layers of"):
         loading._load(spec)
+
+
+def test_positions_that_depend_on_the_whole_are_not_stored(
+    spec_of: SpecOf, random_ids: list[int]
+) -> None:
+    runtime = load_runtime(spec_of("phi3_longrope"))
+    prefix = runtime.prefix(65)
+    runtime.extend(prefix, random_ids[:5])
+    with pytest.raises(NotSupportedError, match="with room for 65 tokens the positions of this"):
+        prefix.payload(0, 5)
+    assert runtime.prefix(64).layer_shapes(0, 0)  # the control
 
 
 def test_a_character_that_is_a_control_token_itself(copy_of: CopyOf) -> None:
