@@ -213,18 +213,12 @@ def load_chain(key: bytes, prefix: Prefix, store: Store) -> int:
         NodeGone: the boundary is no longer there.
     """
     slices = store.activations.chain(key)
-    layers = list(store.activations.read_chain(slices))
-    size = 0
-    for number, part in enumerate(slices):
-        header = part.node.header
-        prefix.load(
-            header.tokens,
-            part.take_tokens,
-            iter([layer[number] for layer in layers]),
-            dtype=header.dtype,
-        )
-        size += part.node.bytes
-    return size
+    prefix.load(
+        [(part.node.header.tokens, part.take_tokens) for part in slices],
+        store.activations.read_chain(slices),
+        dtype=slices[0].node.header.dtype,
+    )
+    return sum(part.node.bytes for part in slices)
 
 
 def load_again(

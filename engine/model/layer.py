@@ -64,28 +64,30 @@ class InPlaceLayer(CacheLayerMixin):
 
     Args:
         shape: what it keeps for each token.
-        capacity_tokens: most tokens it can hold.
-        dtype: of keys and values.
-        device: where they are.
+        keys: room for them, ``[1, kv_heads, capacity, head_dim]``; what is in it does not matter.
+        values: likewise.
+        owner: of that memory; kept for as long as the layer is.
     """
 
     is_croppable = True
 
     def __init__(
-        self, shape: LayerShape, capacity_tokens: int, dtype: torch.dtype, device: torch.device
+        self,
+        shape: LayerShape,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        owner: object = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        size = (1, shape.heads, capacity_tokens)
-        self.keys: torch.Tensor = torch.empty((*size, shape.key_dim), dtype=dtype, device=device)
-        self.values: torch.Tensor = torch.empty(
-            (*size, shape.value_dim), dtype=dtype, device=device
-        )
-        self.dtype, self.device = dtype, device
+        self.keys: torch.Tensor = keys
+        self.values: torch.Tensor = values
+        self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
         self.is_sliding = shape.window_tokens is not None
         self.window_tokens = shape.window_tokens
-        self.capacity_tokens = capacity_tokens
+        self.capacity_tokens = keys.shape[2]
         self.tokens = 0
+        self._owner = owner
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Do nothing: the tensors are there from the start."""

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from memql.engine.model.attention import keep_head_in_place, use_grouped_attention
 from memql.engine.model.folder import check_files, files_digest
 from memql.engine.model.layer import LayerShape, layer_shapes
 from memql.engine.model.spec import ModelSpec
@@ -76,6 +77,8 @@ def _load(spec: ModelSpec) -> Loaded:
             f"model {spec.name} ({spec.architecture}) has no KV cache",
             hint="use a model with attention layers",
         )
+    use_grouped_attention(model)
+    keep_head_in_place(model)
     shapes = _probe(model)
     odd = sorted({shape.kind for shape in shapes if not shape.stores_tokens})
     if spec.activation_refusal is None and odd:

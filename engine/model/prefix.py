@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from transformers import Cache, DynamicCache, PreTrainedConfig
 
-from memql.engine.model.layer import InPlaceLayer, LayerShape
+from memql.engine.model.layer import LayerShape
+from memql.engine.model.room import make_layers
 from memql.errors import InternalError, NotSupportedError, OperationalError
 
 
@@ -47,10 +48,8 @@ class Prefix:
         self._config = config
         self._tokens = 0
         self._waiting_ids: list[int] = []
-        self._layers = [
-            InPlaceLayer(shape, capacity_tokens, dtype, device)
-            for shape in (shapes if self.stores_tokens else ())
-        ]
+        stored = shapes if self.stores_tokens else ()
+        self._layers = make_layers(stored, capacity_tokens, dtype, device)
         self._cache = Cache(layers=[*self._layers])
 
     @property
@@ -142,8 +141,8 @@ class Prefix:
             for shape in self._shapes
         ]
 
-    def payload(self, start: int, stop: int) -> list[tuple[memoryview, memoryview]]:
-        """Return copies of K and V of tokens `start` to `stop` for each layer.
+    def payload(self, start: int, stop: int) -> Iterator[tuple[memoryview, memoryview]]:
+        """Return copies of K and V of tokens `start` to `stop`, a layer each time it is asked.
 
         Returns:
             Bytes of contiguous ``[kv_heads, tokens, head_dim]`` in the model's dtype.
@@ -153,38 +152,40 @@ class Prefix:
             NotSupportedError: a layer keeps no K and V of single tokens.
         """
         self._check_storable(start, stop)
-        return [
+        return (
             (_copied(layer.keys[0, :, start:stop]), _copied(layer.values[0, :, start:stop]))
             for layer in self._layers
-        ]
+        )
 
     def load(
         self,
-        header_tokens: int,
-        take_tokens: int,
-        layers: Iterator[tuple[memoryview, memoryview]],
+        slices: Sequence[tuple[int, int]],
+        layers: Iterable[Sequence[tuple[memoryview, memoryview]]],
         *,
         dtype: str | None = None,
     ) -> None:
-        """Append the first tokens of a stored node; on an error nothing is appended.
+        """Append the first tokens of stored nodes, one behind the other; on an error none.
 
         Args:
-            header_tokens: tokens that the node holds.
-            take_tokens: how many of them to take, from its first.
-            layers: K bytes and V bytes of each layer, ``[kv_heads, header_tokens, head_dim]``.
-            dtype: what the node says its numbers are, checked if given.
+            slices: of each node the tokens that it holds, and how many of them to take, from its
+                first.
+            layers: for each layer K bytes and V bytes of each node, ``[kv_heads, tokens held,
+                head_dim]``; they are used before the next layer is asked for.
+            dtype: what the nodes say their numbers are, checked if given.
 
         Raises:
             OperationalError: another dtype, number of layers or number of bytes than this model's.
             InternalError: there is no room, or fewer tokens than asked for.
         """
         self._check_storable(0, 0)
-        stop = self._tokens + take_tokens
-        if not 0 < take_tokens <= header_tokens or stop > self.capacity_tokens:
-            raise InternalError(
-                f"{take_tokens} of {header_tokens} stored tokens behind {self._tokens} do not fit "
-                f"a prefix of {self.capacity_tokens}"
-            )
+        stop = self._tokens
+        for held_tokens, take_tokens in slices:
+            if not 0 < take_tokens <= held_tokens or stop + take_tokens > self.capacity_tokens:
+                raise InternalError(
+                    f"{take_tokens} of {held_tokens} stored tokens behind {stop} do not fit "
+                    f"a prefix of {self.capacity_tokens}"
+                )
+            stop += take_tokens
         ours = str(self.dtype).removeprefix("torch.")
         if dtype is not None and dtype != ours:
             raise OperationalError(
@@ -193,15 +194,9 @@ class Prefix:
                 code="XX001",
             )
         count = 0
-        for key_bytes, value_bytes in layers:
+        for nodes in layers:
             if count < len(self._shapes):
-                layer = self._layers[count]
-                for kind, tensor, stored in (
-                    ("keys", layer.keys, key_bytes),
-                    ("values", layer.values, value_bytes),
-                ):
-                    where = f"layer {count}'s {kind}"
-                    _fill(tensor[0, :, self._tokens : stop], stored, header_tokens, where)
+                self._fill(count, slices, nodes)
             count += 1
         if count != len(self._shapes):
             raise OperationalError(
@@ -210,6 +205,23 @@ class Prefix:
                 code="XX001",
             )
         self._cut(stop)
+
+    def _fill(
+        self,
+        number: int,
+        slices: Sequence[tuple[int, int]],
+        nodes: Sequence[tuple[memoryview, memoryview]],
+    ) -> None:
+        layer, start = self._layers[number], self._tokens
+        for (held_tokens, take_tokens), (keys, values) in zip(slices, nodes, strict=True):
+            stop = start + take_tokens
+            for kind, states, stored in (
+                ("keys", layer.keys, keys),
+                ("values", layer.values, values),
+            ):
+                where = f"layer {number}'s {kind}"
+                _fill(states[0, :, start:stop], stored, held_tokens, where)
+            start = stop
 
     def to_cache(self) -> DynamicCache:
         """Return a cache of transformers' own with copies of the tokens held.
@@ -281,6 +293,9 @@ def _fill(target: torch.Tensor, stored: memoryview, header_tokens: int, where: s
         # Through numpy, which takes read-only bytes; torch would warn about them.
         target.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
     else:
-        host = torch.empty((heads, take_tokens, dim), dtype=target.dtype)
+        # From pinned memory the copy runs while the next layer is read; torch keeps the memory
+        # until the copy is done.
+        pinned = target.device.type == "cuda"
+        host = torch.empty((heads, take_tokens, dim), dtype=target.dtype, pin_memory=pinned)
         host.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
-        target.copy_(host)
+        target.copy_(host, non_blocking=pinned)

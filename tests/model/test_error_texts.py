@@ -33,7 +33,8 @@ CopyOf = Callable[[str], Path]
 def test_states_that_do_not_fit_a_layer(
     dtype: torch.dtype, sequences: int, tokens: int, text: str
 ) -> None:
-    layer = InPlaceLayer(LayerShape(FULL, 2, 8, 8, None), 4, torch.float32, torch.device("cpu"))
+    room = torch.zeros(1, 2, 4, 8)
+    layer = InPlaceLayer(LayerShape(FULL, 2, 8, 8, None), room, room.clone())
     states = torch.zeros(sequences, 2, tokens, 8, dtype=dtype)
     with pytest.raises(InternalError, match=text) as raised:
         layer.update(states, states)

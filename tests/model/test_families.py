@@ -62,8 +62,8 @@ def rebuilt(runtime: Runtime, live: Prefix, cut: int) -> Prefix:
     prefix = runtime.prefix(live.capacity_tokens)
     for start, stop in ((0, cut), (cut, live.tokens)):
         if stop > start:
-            layers = iter(live.payload(start, stop))
-            prefix.load(stop - start, stop - start, layers)
+            layers = ([layer] for layer in live.payload(start, stop))
+            prefix.load([(stop - start, stop - start)], layers)
     return prefix
 
 
@@ -115,7 +115,8 @@ def test_sliding_windows_at_every_boundary(
     live = extended(runtime, random_ids, len(random_ids))
     for cut in range(1, len(random_ids)):
         prefix = runtime.prefix(len(random_ids))
-        prefix.load(len(random_ids), cut, iter(live.payload(0, len(random_ids))))
+        layers = ([layer] for layer in live.payload(0, len(random_ids)))
+        prefix.load([(len(random_ids), cut)], layers)
         assert difference(runtime, prefix, random_ids) <= TOLERANCE
 
 
