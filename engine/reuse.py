@@ -19,6 +19,7 @@ from memql.storage.store import Store
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
     from memql.engine.model.runtime import Runtime
+    from memql.engine.run.executor import Materialized
 
 
 @dataclass(frozen=True)
@@ -221,25 +222,30 @@ def load_chain(key: bytes, prefix: Prefix, store: Store) -> int:
     return sum(part.node.bytes for part in slices)
 
 
-def load_again(
-    key: str | None, token_ids: Sequence[int], prefix: Prefix, runtime: Runtime, store: Store
-) -> None:
-    """Fill an empty prefix with an activation that was made before; what is gone is computed anew.
+def load_again(made: Materialized, room_tokens: int, store: Store) -> Prefix:
+    """Return a fresh prefix with an activation that was made before.
+
+    What is no longer stored is computed again from its token ids.
 
     Args:
-        key: its boundary, hex; None for one that was not stored.
-        token_ids: all of its tokens.
+        made: the activation.
+        room_tokens: room to leave behind it.
     """
-    if key is not None and prefix.stores_tokens:
+    from memql.engine.model.runtime import load_runtime
+
+    runtime = load_runtime(made.spec)
+    prefix = runtime.prefix(made.tokens + room_tokens)
+    if made.key is not None and prefix.stores_tokens:
         try:
-            load_chain(bytes.fromhex(key), prefix, store)
+            load_chain(bytes.fromhex(made.key), prefix, store)
         except DamagedNode as damage:
             store.activations.quarantine(damage.node_id, damage.message)
             prefix.truncate(0)
         except NodeGone:
             prefix.truncate(0)
     if prefix.tokens == 0:
-        runtime.extend(prefix, list(token_ids))
+        runtime.extend(prefix, list(made.token_ids))
+    return prefix
 
 
 def keep(

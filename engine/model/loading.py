@@ -70,6 +70,20 @@ def _load(spec: ModelSpec) -> Loaded:
                 f"model {spec.name} in {spec.folder} does not load: {reason}",
                 hint="check that transformers loads it, or save it again",
             ) from error
+    return made_ready(model, spec)
+
+
+def made_ready(model: PreTrainedModel, spec: ModelSpec) -> Loaded:
+    """Return a model that is in memory, ready to run.
+
+    Args:
+        model: on its device, in its dtype.
+        spec: what it is.
+
+    Raises:
+        NotSupportedError: it has no KV cache.
+        InternalError: its layers are not as described.
+    """
     model.train(False)
     model.requires_grad_(False)
     if "past_key_values" not in inspect.signature(model.forward).parameters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,6 +29,9 @@ class Prefix:
         dtype: of keys and values.
         device: where they are.
         in_one_pass: whether all tokens must be fed together.
+
+    Attributes:
+        layers: what holds the tokens; empty where they wait.
     """
 
     def __init__(
@@ -48,9 +51,10 @@ class Prefix:
         self._config = config
         self._tokens = 0
         self._waiting_ids: list[int] = []
+        self._check_cancel: Callable[[], None] | None = None
         stored = shapes if self.stores_tokens else ()
-        self._layers = make_layers(stored, capacity_tokens, dtype, device)
-        self._cache = Cache(layers=[*self._layers])
+        self.layers = make_layers(stored, capacity_tokens, dtype, device)
+        self._cache = Cache(layers=[*self.layers])
 
     @property
     def tokens(self) -> int:
@@ -66,8 +70,11 @@ class Prefix:
         return self._tokens * numbers * self.dtype.itemsize
 
     @contextmanager
-    def extended(self) -> Iterator[Cache]:
+    def extended(self, check_cancel: Callable[[], None] | None = None) -> Iterator[Cache]:
         """Give the cache to feed new tokens into; they stay, unless the block ends in an error.
+
+        Args:
+            check_cancel: called before each layer of a pass; what it raises ends the pass.
 
         Raises:
             InternalError: layers hold different numbers of tokens, or cannot be extended.
@@ -75,14 +82,16 @@ class Prefix:
         if not self.stores_tokens:
             raise InternalError("this model's tokens wait until a request feeds them")
         done = False
+        self._watch(check_cancel)
         try:
             yield self._cache
-            counts = {layer.tokens for layer in self._layers}
+            counts = {layer.tokens for layer in self.layers}
             if len(counts) != 1:
                 raise InternalError(f"a forward pass left layers of {sorted(counts)} tokens")
             self._cut(counts.pop())
             done = True
         finally:
+            self._watch(None)
             if not done:
                 self._cut(self._tokens)
 
@@ -92,15 +101,33 @@ class Prefix:
         self._tokens += len(ids)
 
     @contextmanager
-    def lent(self) -> Iterator[tuple[Cache, list[int]]]:
-        """Give a cache for one request and the ids to feed first; the prefix stays as it is."""
-        if not self.stores_tokens:
-            yield self.empty_cache(), list(self._waiting_ids)
-            return
+    def lent(
+        self, check_cancel: Callable[[], None] | None = None
+    ) -> Iterator[tuple[Cache, list[int]]]:
+        """Give a cache for one request and the ids to feed first; the prefix stays as it is.
+
+        Args:
+            check_cancel: called before each layer of a pass; what it raises ends the pass.
+        """
+        self._watch(check_cancel)
         try:
-            yield self._cache, []
+            if self.stores_tokens:
+                yield self._cache, []
+            else:
+                yield self.empty_cache(), list(self._waiting_ids)
         finally:
+            self._watch(None)
             self._cut(self._tokens)
+
+    def check_cancel(self) -> None:
+        """Raise what ends the request that this prefix is lent to, if it is to end."""
+        if self._check_cancel is not None:
+            self._check_cancel()
+
+    def _watch(self, check_cancel: Callable[[], None] | None) -> None:
+        self._check_cancel = check_cancel
+        for layer in self.layers:
+            layer.check_cancel = check_cancel
 
     def empty_cache(self) -> DynamicCache:
         """Return a cache of transformers' own that holds nothing yet."""
@@ -117,7 +144,7 @@ class Prefix:
         self._cut(tokens)
 
     def _cut(self, tokens: int) -> None:
-        for layer in self._layers:
+        for layer in self.layers:
             layer.tokens = tokens
         del self._waiting_ids[tokens:]
         self._tokens = tokens
@@ -154,7 +181,7 @@ class Prefix:
         self._check_storable(start, stop)
         return (
             (_copied(layer.keys[0, :, start:stop]), _copied(layer.values[0, :, start:stop]))
-            for layer in self._layers
+            for layer in self.layers
         )
 
     def load(
@@ -212,7 +239,7 @@ class Prefix:
         slices: Sequence[tuple[int, int]],
         nodes: Sequence[tuple[memoryview, memoryview]],
     ) -> None:
-        layer, start = self._layers[number], self._tokens
+        layer, start = self.layers[number], self._tokens
         for (held_tokens, take_tokens), (keys, values) in zip(slices, nodes, strict=True):
             stop = start + take_tokens
             for kind, states, stored in (
@@ -236,7 +263,7 @@ class Prefix:
         if self._tokens == 0:
             return cache
         theirs: Any  # the union of all layer classes, of which only these two kinds occur here
-        for ours, theirs in zip(self._layers, cache.layers, strict=True):
+        for ours, theirs in zip(self.layers, cache.layers, strict=True):
             first = 0
             if ours.window_tokens is not None:
                 first = max(self._tokens - ours.window_tokens + 1, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from math import prod
 
 import torch
 
@@ -60,7 +61,11 @@ def _give(memory: torch.Tensor) -> None:
 
 
 def make_layers(
-    shapes: Sequence[LayerShape], capacity_tokens: int, dtype: torch.dtype, device: torch.device
+    shapes: Sequence[LayerShape],
+    capacity_tokens: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    sequences: int = 1,
 ) -> list[InPlaceLayer]:
     """Return empty cache layers with room for so many tokens each.
 
@@ -69,22 +74,23 @@ def make_layers(
         capacity_tokens: most tokens that each can hold.
         dtype: of keys and values.
         device: where they are.
+        sequences: how many share a layer.
     """
     sizes = [
-        (shape.heads, capacity_tokens, dim)
+        (sequences, shape.heads, capacity_tokens, dim)
         for shape in shapes
         for dim in (shape.key_dim, shape.value_dim)
     ]
     starts = [0]
-    for heads, tokens, dim in sizes:
-        used = starts[-1] + heads * tokens * dim * dtype.itemsize
+    for size in sizes:
+        used = starts[-1] + prod(size) * dtype.itemsize
         starts.append(-(-used // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES)
     room = Room(starts[-1], device)
     assert room.memory is not None
     states = []
-    for start, (heads, tokens, dim) in zip(starts, sizes, strict=False):
-        part = room.memory[start : start + heads * tokens * dim * dtype.itemsize]
-        states.append(part.view(dtype).view(1, heads, tokens, dim))
+    for start, size in zip(starts, sizes, strict=False):
+        part = room.memory[start : start + prod(size) * dtype.itemsize]
+        states.append(part.view(dtype).view(size))
     return [
         InPlaceLayer(shape, states[2 * number], states[2 * number + 1], room)
         for number, shape in enumerate(shapes)

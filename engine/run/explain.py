@@ -218,6 +218,12 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
         details["question"] = _excerpt(one.prepared.question)
         details["question_tokens"] = len(one.prepared.tail_ids)
         details["max_tokens"] = one.prepared.max_tokens
+        decoding = one.prepared.decoding
+        if decoding is not None and decoding.temperature:
+            details["temperature"], details["top_p"] = decoding.temperature, decoding.top_p
+            details["seed"] = "drawn anew" if decoding.seed is None else decoding.seed
+        if decoding is not None and decoding.stop:
+            details["stop"] = [repr(text) for text in decoding.stop]
     if one.answered is not None:
         details["answer_tokens"] = one.answered.answer_tokens
         costs["first_token_seconds"] = one.answered.first_token_seconds

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from memql.engine.context import StatementContext
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.spec import ModelSpec
 from memql.engine.plan import LINEAGE_COLUMN, Target
 from memql.engine.prompt import Prompt, Row, canonical_order, read_members
@@ -28,7 +29,7 @@ class Prepared:
 
     Args:
         tail_ids: token ids of the question and what follows it; empty without a question.
-        max_tokens: the longest answer, 0 without a question.
+        decoding: how it is answered; None without a question.
         shared: whether a row is another owner's. Who asks is not told what is stored of it, which
             is what others have asked.
     """
@@ -37,8 +38,13 @@ class Prepared:
     choice: Choice
     question: str | None
     tail_ids: tuple[int, ...]
-    max_tokens: int
+    decoding: Decoding | None
     shared: bool
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest answer, 0 without a question."""
+        return 0 if self.decoding is None else self.decoding.max_tokens
 
 
 def told(figure: Figure, prepared: Prepared) -> Figure | None:
@@ -68,7 +74,7 @@ class Preparer:
         rows: Sequence[Row],
         ordered: bool,
         question: str | None,
-        max_tokens: int,
+        decoding: Decoding | None,
         limit_rows: int | None = None,
         limit_tokens: int | None = None,
     ) -> Prepared:
@@ -78,7 +84,7 @@ class Preparer:
             rows: as the relation gave them.
             ordered: whether they stand in the user's order.
             question: what is asked, or None.
-            max_tokens: the longest answer, 0 without a question.
+            decoding: how it is answered; None without a question.
             limit_rows: how many rows at most, or None.
             limit_tokens: tokens of their segments at most, or None.
 
@@ -100,6 +106,7 @@ class Preparer:
         tail: list[int] = []
         if question is not None:
             tail = self.segments.tokens(self.spec).tail(question)
+        max_tokens = 0 if decoding is None else decoding.max_tokens
         self._check_context(prompt, len(tail), max_tokens)
         shared = self.context.user is not None and any(
             member.owner != self.context.owner for member in prompt.members
@@ -107,7 +114,7 @@ class Preparer:
         unstorable = self._unstorable(prompt)
         room = len(tail) + max_tokens
         choice = choose(prompt, self.target, self.spec, self.store, unstorable, room, shared=shared)
-        return Prepared(prompt, choice, question, tuple(tail), max_tokens, shared)
+        return Prepared(prompt, choice, question, tuple(tail), decoding, shared)
 
     def _unstorable(self, prompt: Prompt) -> str | None:
         if self.unproven is not None:

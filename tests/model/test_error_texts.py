@@ -26,8 +26,8 @@ CopyOf = Callable[[str], Path]
     ("dtype", "sequences", "tokens", "text"),
     [
         (torch.float16, 1, 2, "a cache of torch.float32 was given keys of torch.float16"),
-        (torch.float32, 2, 2, "a cache of 1 sequence of 4 tokens was given 2 of 2"),
-        (torch.float32, 1, 5, "a cache of 1 sequence of 4 tokens was given 1 of 5"),
+        (torch.float32, 2, 2, "a cache of 1 sequences of 4 tokens was given 2 of 2"),
+        (torch.float32, 1, 5, "a cache of 1 sequences of 4 tokens was given 1 of 5"),
     ],
 )
 def test_states_that_do_not_fit_a_layer(
@@ -53,8 +53,8 @@ def test_layers_of_different_lengths(spec_of: SpecOf) -> None:
     prefix = load_runtime(spec_of("llama")).prefix(8)
     with pytest.raises(InternalError, match=r"left layers of \[0, 3\] tokens"):
         with prefix.extended():
-            prefix._layers[1].tokens = 3
-    assert [layer.tokens for layer in prefix._layers] == [0, 0, 0]
+            prefix.layers[1].tokens = 3
+    assert [layer.tokens for layer in prefix.layers] == [0, 0, 0]
 
 
 def test_tokens_that_a_prefix_does_not_have(spec_of: SpecOf, random_ids: list[int]) -> None:

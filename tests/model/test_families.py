@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.families import EXACT_FAMILIES
 from memql.engine.model.layer import InPlaceLayer
 from memql.engine.model.prefix import Prefix
@@ -92,7 +93,7 @@ def test_answers_are_those_of_full_prefills(
     runtime = load_runtime(spec_of(name))
     room = 64 if name in SWITCHING else 100
     live = extended(runtime, random_ids[:40], room)
-    answer = runtime.generate(rebuilt(runtime, live, 20), random_ids[40:55], max_tokens=8)
+    answer = runtime.generate(rebuilt(runtime, live, 20), random_ids[40:55], Decoding(8))
     assert list(answer.ids) == full_greedy(runtime, random_ids[:55], 8)
 
 
@@ -181,7 +182,7 @@ def test_states_with_one_end_answer_from_text(
     runtime = load_runtime(spec_of(name))
     prefix = extended(runtime, random_ids[:40], 100)
     assert difference(runtime, prefix, random_ids) <= TOLERANCE
-    answer = runtime.generate(prefix, random_ids[40:], max_tokens=8)
+    answer = runtime.generate(prefix, random_ids[40:], Decoding(8))
     assert list(answer.ids) == full_greedy(runtime, random_ids, 8)
 
 
@@ -241,7 +242,7 @@ def test_positions_that_depend_on_the_whole(
         prefix = runtime.prefix(count + 12)
         assert prefix.stores_tokens == (count + 12 <= 64)
         runtime.extend(prefix, ids[:20])
-        assert list(runtime.generate(prefix, ids[20:count], max_tokens=12).ids) == theirs(count)
+        assert list(runtime.generate(prefix, ids[20:count], Decoding(12)).ids) == theirs(count)
 
 
 @pytest.mark.parametrize("name", SWITCHING)

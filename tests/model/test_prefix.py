@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.prefix import Prefix
 from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import ModelSpec
@@ -106,7 +107,7 @@ def test_use_does_not_change_what_is_stored(
     runtime = load_runtime(spec_of(name))
     prefix = filled(runtime, random_ids[:30])
     before = as_bytes(prefix.payload(0, 30))
-    answers = [runtime.generate(prefix, random_ids[30:40], max_tokens=5).ids for _ in range(3)]
+    answers = [runtime.generate(prefix, random_ids[30:40], Decoding(5)).ids for _ in range(3)]
     runtime.first_logits(prefix, random_ids[40:])
     assert prefix.tokens == 30
     assert as_bytes(prefix.payload(0, 30)) == before
@@ -133,7 +134,7 @@ def test_to_cache_works_with_transformers_generate(
     runtime = load_runtime(spec_of(name))
     prefix = filled(runtime, random_ids[:30])
     before = as_bytes(prefix.payload(0, 30))
-    ours = runtime.generate(prefix, random_ids[30:40], max_tokens=6)
+    ours = runtime.generate(prefix, random_ids[30:40], Decoding(6))
 
     def theirs(cache: object) -> list[int]:
         ids = torch.tensor([random_ids[:40]])
