@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import Cache, DynamicCache, PreTrainedConfig
 
@@ -239,16 +240,21 @@ class Prefix:
         slices: Sequence[tuple[int, int]],
         nodes: Sequence[tuple[memoryview, memoryview]],
     ) -> None:
-        layer, start = self.layers[number], self._tokens
-        for (held_tokens, take_tokens), (keys, values) in zip(slices, nodes, strict=True):
-            stop = start + take_tokens
-            for kind, states, stored in (
-                ("keys", layer.keys, keys),
-                ("values", layer.values, values),
-            ):
+        layer = self.layers[number]
+        for kind, states, part in (("keys", layer.keys, 0), ("values", layer.values, 1)):
+            # Through numpy, which takes read-only bytes; torch would warn about them.
+            room = _bytes_of(states[0]) if states.device.type == "cpu" else None
+            start = self._tokens
+            for (held_tokens, take_tokens), node in zip(slices, nodes, strict=True):
+                stop = start + take_tokens
+                token_bytes = states.shape[3] * self.dtype.itemsize
                 where = f"layer {number}'s {kind}"
-                _fill(states[0, :, start:stop], stored, held_tokens, where)
-            start = stop
+                source = _stored(node[part], states.shape[1], held_tokens, token_bytes, where)
+                if room is not None:
+                    room[:, start:stop] = source[:, :take_tokens]
+                else:
+                    _send(source[:, :take_tokens], states[0, :, start:stop])
+                start = stop
 
     def to_cache(self) -> DynamicCache:
         """Return a cache of transformers' own with copies of the tokens held.
@@ -303,26 +309,31 @@ def _copied(states: torch.Tensor) -> memoryview:
     return stored.cast("B")
 
 
-def _fill(target: torch.Tensor, stored: memoryview, header_tokens: int, where: str) -> None:
-    """Write the first tokens of stored ``[kv_heads, header_tokens, head_dim]`` into `target`."""
-    heads, take_tokens, dim = target.shape
-    token_bytes = dim * target.dtype.itemsize
-    expected_bytes = heads * header_tokens * token_bytes
+def _bytes_of(states: torch.Tensor) -> npt.NDArray[np.uint8]:
+    """Return ``[kv_heads, tokens, head_dim]`` on a CPU as bytes in the same memory."""
+    return states.view(torch.uint8).numpy()
+
+
+def _stored(
+    stored: memoryview, heads: int, held_tokens: int, token_bytes: int, where: str
+) -> npt.NDArray[np.uint8]:
+    """Return stored bytes as ``[kv_heads, held_tokens, bytes of a head's token]``."""
+    expected_bytes = heads * held_tokens * token_bytes
     if stored.nbytes != expected_bytes:
         raise OperationalError(
             f"{where} of a stored node are {stored.nbytes} bytes where {heads} heads of "
-            f"{header_tokens} tokens of {token_bytes} bytes make {expected_bytes}",
+            f"{held_tokens} tokens of {token_bytes} bytes make {expected_bytes}",
             hint="drop the activation: it is built again from text",
             code="XX001",
         )
-    source = np.frombuffer(stored, dtype=np.uint8).reshape(heads, header_tokens, token_bytes)
-    if target.device.type == "cpu":
-        # Through numpy, which takes read-only bytes; torch would warn about them.
-        target.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
-    else:
-        # From pinned memory the copy runs while the next layer is read; torch keeps the memory
-        # until the copy is done.
-        pinned = target.device.type == "cuda"
-        host = torch.empty((heads, take_tokens, dim), dtype=target.dtype, pin_memory=pinned)
-        host.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
-        target.copy_(host, non_blocking=pinned)
+    return np.frombuffer(stored, dtype=np.uint8).reshape(heads, held_tokens, token_bytes)
+
+
+def _send(source: npt.NDArray[np.uint8], target: torch.Tensor) -> None:
+    """Copy bytes of ``[kv_heads, tokens, head_dim]`` to another device."""
+    # From pinned memory the copy runs while the next layer is read; torch keeps the memory until
+    # the copy is done.
+    pinned = target.device.type == "cuda"
+    host = torch.empty(target.shape, dtype=target.dtype, pin_memory=pinned)
+    _bytes_of(host)[:] = source
+    target.copy_(host, non_blocking=pinned)
