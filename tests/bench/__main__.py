@@ -15,7 +15,18 @@ from importlib.metadata import version
 
 from memql.cli.quiet import quiet_libraries
 
-from . import duckdb_corpus, governance, locomo, overhead, planning, writes
+from . import (
+    compiling,
+    decoding,
+    duckdb_corpus,
+    first_token,
+    governance,
+    loading,
+    locomo,
+    overhead,
+    planning,
+    writes,
+)
 from .measure import load_average
 
 BENCHMARKS = {
@@ -24,6 +35,10 @@ BENCHMARKS = {
     "governance": governance.run,
     "overhead": overhead.run,
     "locomo": locomo.run,
+    "loading": loading.run,
+    "first_token": first_token.run,
+    "decoding": decoding.run,
+    "compiling": compiling.run,
 }
 PACKAGES = ("duckdb", "pylance", "sqlglot", "torch", "transformers")
 
