@@ -122,7 +122,7 @@ def ways(
         if place is not None and (place.segments or prompt.shares_head):
             stops.append((place, nodes, size))
     made = [
-        _way(prompt.tokens, place, nodes, size, calibration)
+        way_to(prompt.tokens, place, nodes, size, calibration)
         for place, nodes, size in reversed(stops)
     ]
     if calibration is None:
@@ -136,12 +136,30 @@ def ways(
     return tuple(made)
 
 
-def _way(tokens: int, place: Match, nodes: int, size: int, calibration: Calibration | None) -> Way:
+def way_to(
+    tokens: int, place: Match, nodes: int, size: int, calibration: Calibration | None
+) -> Way:
+    """Return a way with its estimate.
+
+    Args:
+        tokens: of the whole prompt.
+        place: up to where it is loaded.
+        nodes: nodes to load.
+        size: their bytes.
+        calibration: None where nothing was measured yet.
+    """
     rest = tokens - place.tokens
     if calibration is None:
         return Way(place, nodes, size, rest)
     load_seconds = calibration.loading(nodes, size)
     return Way(place, nodes, size, rest, load_seconds, calibration.computing(rest, place.tokens))
+
+
+def is_cheaper(way: Way, other: Way) -> bool:
+    """Tell whether a way is to be taken before another; without estimates, the one that goes on."""
+    if way.seconds is None or other.seconds is None:
+        return way.match.tokens >= other.match.tokens
+    return way.seconds <= other.seconds
 
 
 def _seconds(way: Way) -> float:
@@ -155,6 +173,7 @@ def choose(
     spec: ModelSpec,
     store: Store,
     unstorable: str | None,
+    room_tokens: int,
     calibration: Calibration | None,
     *,
     shared: bool,
@@ -170,6 +189,7 @@ def choose(
         spec: the model.
         store: where activations are.
         unstorable: why nothing computed from these rows may be stored, or None.
+        room_tokens: tokens of question and answer.
         calibration: of model, device and store; None where nothing was measured yet.
         shared: whether a row is another owner's.
 
@@ -180,13 +200,14 @@ def choose(
     if target.form == "PLAINTEXT":
         return Choice("PLAINTEXT", NOTHING, "the query asks for text", False, as_text)
     asked = target.form == "ACTIVATION"
-    if spec.activation_refusal is not None:
+    refusal = _refusal(spec, prompt.tokens + room_tokens)
+    if refusal is not None:
         if asked and target.view is None:
             raise NotSupportedError(
-                f"the model {spec.name} cannot have activations: {spec.activation_refusal}",
+                f"the model {spec.name} cannot have activations: {refusal}",
                 hint="use MATERIALIZE AS PLAINTEXT",
             )
-        return Choice("PLAINTEXT", NOTHING, spec.activation_refusal, False, as_text)
+        return Choice("PLAINTEXT", NOTHING, refusal, False, as_text)
     if shared and not asked:
         # What is stored is what others have asked, and a form that hangs on it would tell.
         return Choice("PLAINTEXT", NOTHING, "a row is another owner's", False, as_text)
@@ -203,6 +224,16 @@ def choose(
         )
     reason = "nothing of it is stored" if found.key is None else "computing is cheaper than loading"
     return Choice("PLAINTEXT", found, reason, False, way, tuple(others))
+
+
+def _refusal(spec: ModelSpec, tokens: int) -> str | None:
+    """Return why a prompt that comes to so many tokens with its answer can be no activation."""
+    if spec.activation_refusal is not None or spec.is_extendable(tokens):
+        return spec.activation_refusal
+    return (
+        f"past {spec.switch_tokens:,} tokens its positions ({', '.join(spec.rope_types)}) change "
+        f"for earlier tokens too, and prompt and answer may come to {tokens:,}"
+    )
 
 
 def _what_is_stored(prompt: Prompt, found: Match) -> str:

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from sqlglot import exp
 
+from memql.engine.model.decoding import Decoding
 from memql.engine.printing import Printed, VisibleView, print_query
 from memql.engine.settings import DEFAULT_MAX_TOKENS
 
@@ -123,7 +124,7 @@ class GenerateCall:
         question: the question, an expression over the group.
         rows: ``list(struct(lineage, text))`` over the group.
         ordered: whether the user's ORDER BY decides the order of the rows.
-        max_tokens: the longest answer, in tokens.
+        decoding: how answers are made.
         limit_rows: k of ``LIMIT k`` and of ``LIMIT k ROWS n TOKENS``, or None.
         limit_tokens: n of a limit in tokens, or None.
     """
@@ -132,7 +133,7 @@ class GenerateCall:
     question: exp.Expr
     rows: exp.Expr
     ordered: bool
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    decoding: Decoding = Decoding(DEFAULT_MAX_TOKENS)
     limit_rows: exp.Expr | None = None
     limit_tokens: exp.Expr | None = None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from memql.engine.choice import NOTHING, Choice, Match, Way, match, ways
+from memql.engine.choice import NOTHING, Choice, Match, Way, is_cheaper, match, way_to, ways
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import LAYOUT, ModelSpec
 from memql.engine.prompt import Prompt
@@ -19,7 +19,11 @@ from memql.storage.store import Store
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
     from memql.engine.model.runtime import Runtime
+    from memql.engine.run.executor import Materialized
     from memql.storage.activations import Activations
+
+# Of prompts that are held because others of the statement may begin like them.
+MOST_HELD_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,43 @@ class Brought:
         way: how it came there.
         load_seconds: time to load what was loaded.
         compute_seconds: time to compute the rest.
+        copied: whether it begins like an earlier prompt of the statement, and that was copied.
     """
 
     prefix: Prefix
     way: Way
     load_seconds: float
     compute_seconds: float
+    copied: bool = False
+
+
+class Sharing:
+    """The prompts of one statement whose keys and values are in memory: others begin like them."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[frozenset[bytes], Prefix]] = []
+
+    def add(self, prompt: Prompt, prefix: Prefix) -> None:
+        """Hold a prompt for those that come; the oldest make room.
+
+        Args:
+            prompt: head and segments.
+            prefix: their keys and values; nothing may be changed in it but behind them.
+        """
+        if prefix.stores_tokens:
+            self._held.append((frozenset(key for key, _ in prompt.boundaries), prefix))
+        while sum(held.bytes for _, held in self._held) > MOST_HELD_BYTES:
+            del self._held[0]
+
+    def longest(self, prompt: Prompt) -> tuple[Match, Prefix] | None:
+        """Return the deepest boundary that a prompt has in common with one held, and that one."""
+        boundaries = prompt.boundaries
+        for segments in range(len(boundaries) - 1, -1, -1):
+            key, tokens = boundaries[segments]
+            for keys, prefix in self._held:
+                if tokens and key in keys:
+                    return Match(key, segments, tokens), prefix
+        return None
 
 
 def bring(
@@ -45,6 +80,7 @@ def bring(
     runtime: Runtime,
     statement: Statement,
     room_tokens: int,
+    sharing: Sharing | None = None,
 ) -> Brought:
     """Load what is stored of a prompt as far as it pays, and compute the rest.
 
@@ -56,15 +92,25 @@ def bring(
         form: ACTIVATION or PLAINTEXT.
         runtime: the model.
         room_tokens: room to leave for question and answer.
+        sharing: earlier prompts of the statement, whose common beginning is copied; None where
+            nothing is shared.
     """
     store, context = statement.store, statement.context
     prefix = runtime.prefix(prompt.tokens + room_tokens)
     started = time.perf_counter()
-    calibration = statement.calibrations.known(runtime.spec)
-    way, sound = ways(prompt, NOTHING, store, calibration)[0], True
-    while form == "ACTIVATION":
+    calibration = statement.calibration(runtime.spec)
+    shared = None if sharing is None or not prefix.stores_tokens else sharing.longest(prompt)
+    sound, is_copied = True, False
+    while True:
         # Matched anew: an earlier prompt of this statement may have stored a part of this one.
-        way = ways(prompt, match(prompt, store), store, calibration)[0]
+        found = match(prompt, store) if form == "ACTIVATION" else NOTHING
+        way = ways(prompt, found, store, calibration)[0]
+        if shared is not None:
+            copied = way_to(prompt.tokens, shared[0], 0, 0, calibration)
+            if is_cheaper(copied, way):
+                prefix.copy(shared[1], copied.match.tokens)
+                way, is_copied = copied, True
+                break
         if way.match.key is None:
             break
         try:
@@ -86,7 +132,9 @@ def bring(
         observe = statement.calibrations.observe
         observe(runtime.spec, "load", way.load_seconds, loaded - started)
         observe(runtime.spec, "compute", way.compute_seconds, ended - loaded)
-    return Brought(prefix, way, loaded - started, ended - loaded)
+    if sharing is not None:
+        sharing.add(prompt, prefix)
+    return Brought(prefix, way, loaded - started, ended - loaded, is_copied)
 
 
 def load_chain(key: bytes, prefix: Prefix, activations: Activations) -> None:
@@ -97,36 +145,37 @@ def load_chain(key: bytes, prefix: Prefix, activations: Activations) -> None:
         NodeGone: the boundary is no longer there.
     """
     slices = activations.chain(key)
-    layers = list(activations.read_chain(slices))
-    for number, part in enumerate(slices):
-        header = part.node.header
-        prefix.load(
-            header.tokens,
-            part.take_tokens,
-            iter([layer[number] for layer in layers]),
-            dtype=header.dtype,
-        )
+    prefix.load(
+        [(part.node.header.tokens, part.take_tokens) for part in slices],
+        activations.read_chain(slices),
+        dtype=slices[0].node.header.dtype,
+    )
 
 
-def load_again(
-    key: str | None, token_ids: Sequence[int], prefix: Prefix, runtime: Runtime, store: Store
-) -> None:
-    """Fill an empty prefix with an activation that was made before; what is gone is computed anew.
+def load_again(made: Materialized, room_tokens: int, store: Store) -> Prefix:
+    """Return a fresh prefix with an activation that was made before.
+
+    What is no longer stored is computed again from its token ids.
 
     Args:
-        key: its boundary, hex; None for one that was not stored.
-        token_ids: all of its tokens.
+        made: the activation.
+        room_tokens: room to leave behind it.
     """
-    if key is not None:
+    from memql.engine.model.runtime import load_runtime
+
+    runtime = load_runtime(made.spec)
+    prefix = runtime.prefix(made.tokens + room_tokens)
+    if made.key is not None and prefix.stores_tokens:
         try:
-            load_chain(bytes.fromhex(key), prefix, store.activations)
+            load_chain(bytes.fromhex(made.key), prefix, store.activations)
         except DamagedNode as damage:
             store.activations.quarantine(damage.node_id, damage.message)
             prefix.truncate(0)
         except NodeGone:
             prefix.truncate(0)
     if prefix.tokens == 0:
-        runtime.extend(prefix, list(token_ids))
+        runtime.extend(prefix, list(made.token_ids))
+    return prefix
 
 
 def keep(

@@ -21,7 +21,7 @@ from memql.engine.bind.writes import TableChange
 from memql.engine.calibrations import calibrations_of
 from memql.engine.catalog import CatalogTable
 from memql.engine.catalogchanges import CatalogChanges
-from memql.engine.context import StatementContext, check_cancel
+from memql.engine.context import Progress, StatementContext, check_cancel
 from memql.engine.deadline import Deadline
 from memql.engine.failures import translated
 from memql.engine.files import Door
@@ -30,6 +30,7 @@ from memql.engine.models import Models
 from memql.engine.optimize import RULES, Optimized, optimize, optimize_change
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
+from memql.engine.reuse import load_again
 from memql.engine.rights import (
     MOST_TRIES,
     Identity,
@@ -49,6 +50,7 @@ from memql.engine.run.settings import changed_settings, setting_of
 from memql.engine.run.views import ViewRunner
 from memql.engine.segments import Segments
 from memql.engine.settings import Settings
+from memql.engine.stream import AnswerStream
 from memql.engine.tables import Tables
 from memql.engine.views import ViewCatalog
 from memql.errors import Error, InterfaceError, NotSupportedError, ProgrammingError
@@ -57,8 +59,6 @@ from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
-
-Progress = Callable[[int, int], None]
 
 
 class Session:
@@ -102,7 +102,7 @@ class Session:
         self._closed = False
         # Where the statement of this moment runs in DuckDB, for interrupt().
         self._running = self._cursor
-        self.progress: Progress | None = None
+        self.progress = Progress()
 
     # -- statements ---------------------------------------------------------------------------
 
@@ -127,9 +127,7 @@ class Session:
         return result
 
     def _execute(self, context: StatementContext, parameters: Parameters) -> Result:
-        if context.rights.override:
-            tree = self._parse(context.text, context.settings.max_statement_bytes)
-            note_reading(tree, self._write, self._store, context)
+        self.note(context)
         for _ in range(MOST_TRIES):
             planned, values = self.planned(context, parameters)
             try:
@@ -146,6 +144,16 @@ class Session:
             self._store.wait_for_rights(context.check_cancel)
             context = self._context(context.text)
         raise rights_changed()
+
+    def note(self, context: StatementContext) -> None:
+        """Write into the audit what a reader over all policies reads."""
+        if context.rights.override:
+            tree = self._parse(context.text, context.settings.max_statement_bytes)
+            note_reading(tree, self._write, self._store, context)
+
+    def stream(self, text: str, parameters: Parameters = None) -> AnswerStream:
+        """Begin a query with one answer; arguments and errors are those of :meth:`execute`."""
+        return AnswerStream(self, text, parameters)
 
     def _run_any(
         self, planned: Optimized | ChangePlan | exp.Expr, context: StatementContext, values: Values
@@ -198,9 +206,8 @@ class Session:
                     # As one statement: its rows get their number at once, not at the commit.
                     self._changes.begin(explicit=False)
                 try:
+                    self.note(context)
                     tree = self._parse(text, context.settings.max_statement_bytes)
-                    if context.rights.override:
-                        note_reading(tree, self._write, self._store, context)
                     count = run_each(tree, rows, context, self._plan, self._run_any)
                     if own and not rights_hold(context.rights, self._store):
                         raise rights_changed()
@@ -214,6 +221,7 @@ class Session:
 
     def _begun(self, text: str) -> tuple[StatementContext, Deadline]:
         self._cancel.clear()
+        self.progress.begin()
         self._running = self._cursor
         return self._context(text), Deadline(self._settings.statement_timeout)
 
@@ -243,9 +251,7 @@ class Session:
     ) -> Result:
         if not isinstance(plan, Optimized):
             return self._change(plan, context, values)
-        if not self._transaction.active:
-            return self._executor(self._own_cursor(), context, values).run(plan.plan)
-        result = self._executor(self._cursor, context, values).run(plan.plan)
+        result = self.executor(context, values).run(plan.plan)
         if result.rows is self._cursor:
             # The next statement of the transaction needs the cursor on which the rows wait.
             result.rows = rescanned(self._store, arrow_of(self._cursor), result.columns)
@@ -308,8 +314,7 @@ class Session:
         if not isinstance(tree.this, PLANNED):
             raise NotSupportedError("EXPLAIN takes a query, INSERT, UPDATE or DELETE")
         plan = self._plan(tree.this, context, values)
-        cursor = self._cursor if self._transaction.active else self._own_cursor()
-        lines = explain(tree, plan, self._executor(cursor, context, values))
+        lines = explain(tree, plan, self.executor(context, values))
         return result_of(self._store, [{"plan": line} for line in lines], {"plan": "VARCHAR"})
 
     def _copy(self, tree: exp.Copy, context: StatementContext, values: Values) -> Result:
@@ -330,8 +335,7 @@ class Session:
         planned = self._plan(query, context, values) if query is not None else None
         if not isinstance(planned, Optimized):
             raise NotSupportedError(f"{tree.key.upper()} takes a table or a query")
-        cursor = self._cursor if self._transaction.active else self._own_cursor()
-        executor = self._executor(cursor, context, values)
+        executor = self.executor(context, values)
         return describe(tree, planned.plan, self._views(context).tables, executor)
 
     def _catalog(self, context: StatementContext) -> dict[str, CatalogTable]:
@@ -405,22 +409,10 @@ class Session:
     # -- derived forms ------------------------------------------------------------------------
 
     def prefix_of(self, made: Materialized, room_tokens: int) -> Prefix:
-        """Return a fresh prefix with a materialized activation in it.
-
-        What is no longer stored is computed again from its token ids.
-
-        Args:
-            made: an activation that this session materialized.
-            room_tokens: room to leave behind it.
-        """
-        from memql.engine.model.runtime import load_runtime
-        from memql.engine.reuse import load_again
-
+        """Return a fresh prefix with a materialized activation in it, and room behind it."""
         with self._lock:
             self._check_open()
-            prefix = load_runtime(made.spec).prefix(made.tokens + room_tokens)
-            load_again(made.key, made.token_ids, prefix, load_runtime(made.spec), self._store)
-            return prefix
+            return load_again(made, room_tokens, self._store)
 
     # -- parts --------------------------------------------------------------------------------
 
@@ -442,8 +434,15 @@ class Session:
             door=self._door if rights.administrator else None,
         )
 
+    def executor(self, context: StatementContext, values: Values) -> Executor:
+        """What runs a query: in the open transaction, else on a cursor for it alone.
+
+        Outside a transaction its rows wait on that cursor until they are fetched.
+        """
+        cursor = self._cursor if self._transaction.active else self._own_cursor()
+        return self._executor(cursor, context, values)
+
     def _own_cursor(self) -> duckdb.DuckDBPyConnection:
-        """A cursor for one query outside a transaction: its rows wait there until fetched."""
         self._running = self._store.cursor()
         return self._running
 

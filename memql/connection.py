@@ -177,11 +177,11 @@ class Connection:
     @property
     def progress(self) -> Callable[[int, int], None] | None:
         """Called with (tokens done, tokens in all) while a model computes; None calls nothing."""
-        return self._session.progress
+        return self._session.progress.report
 
     @progress.setter
     def progress(self, report: Callable[[int, int], None] | None) -> None:
-        self._session.progress = report
+        self._session.progress.report = report
 
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this connection."""
@@ -258,17 +258,45 @@ class Cursor:
             Error: see ``memql.errors``.
         """
         self._check_open()
-        if parameters is not None and (
-            isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence | Mapping)
-        ):
-            raise ProgrammingError(
-                f"parameters are a sequence or a mapping, found {type(parameters).__name__}",
-                hint="pass [value] for one ?",
-                code="22023",
-            )
+        _check_parameters(parameters)
         self._drop_result()
         self._result = self.connection._session.execute(statement, parameters)
         return self
+
+    def stream(self, statement: str, parameters: Parameters | None = None) -> Iterator[str]:
+        """Run a SELECT with one answer and return the pieces of its text as they are made.
+
+        Joined, the pieces are the answer. After the last one the row can be fetched, with the
+        answer as ``execute`` gives it; giving the iterator up ends the work.
+
+        Args:
+            statement: a SELECT with one ``generate``.
+            parameters: as in ``execute``.
+
+        Raises:
+            Error: see ``memql.errors``.
+        """
+        self._check_open()
+        _check_parameters(parameters)
+        self._drop_result()
+        pieces = self.connection._session.stream(statement, parameters)
+
+        def given() -> Iterator[str]:
+            try:
+                yield from pieces
+                self._result = pieces.result
+            finally:
+                pieces.close()
+
+        return given()
+
+    def progress(self) -> tuple[int, int]:
+        """Return (tokens done, tokens in all) of the prompt that a model computes just now.
+
+        For another thread than the one whose statement runs; (0, 0) before a model has computed.
+        """
+        progress = self.connection._session.progress
+        return progress.done_tokens, progress.total_tokens
 
     def executemany(self, statement: str, parameters: Sequence[Parameters]) -> Cursor:
         """Run one change for each set of parameters: all of them, or none."""
@@ -364,3 +392,14 @@ class Cursor:
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _check_parameters(parameters: Parameters | None) -> None:
+    if parameters is not None and (
+        isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence | Mapping)
+    ):
+        raise ProgrammingError(
+            f"parameters are a sequence or a mapping, found {type(parameters).__name__}",
+            hint="pass [value] for one ?",
+            code="22023",
+        )

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,6 +82,38 @@ def test_choices(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     printed = bench("choices")
     assert "narrow, disk, 64 tokens" in printed and "of 2 cells" in printed
     assert "compute 64" in printed  # over a slow disk
+
+
+def test_the_runtime(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = {
+        name: importlib.import_module(f"tests.bench.{name}")
+        for name in ("loading", "first_token", "decoding", "compiling")
+    }
+    for module in modules.values():
+        monkeypatch.setattr(module, "MODEL", "small")
+    monkeypatch.setattr(modules["loading"], "CHAINS", ((1, 40), (3, 5)))
+    monkeypatch.setattr(modules["first_token"], "MEMORY_TOKENS", (40,))
+    monkeypatch.setattr(modules["decoding"], "TOKENS", 40)
+    monkeypatch.setattr(modules["compiling"], "TOKENS", 40)
+    monkeypatch.setattr(modules["compiling"], "MOST", 1e6)  # of a few kilobytes
+    printed = bench(*modules)
+    assert "3 nodes of 5 tokens, 0 MB" in printed and "a pickled cache" in printed
+    assert "small shape, bfloat16, random weights, a question of 32 tokens" in printed
+    assert "memql / StaticCache: " in printed
+    assert "growth of peak memory, the write included" in printed
+    monkeypatch.setattr(modules["compiling"], "MOST", -1e6)
+    with pytest.raises(SystemExit, match="wrong: more than"):
+        bench("compiling")
+    load = modules["first_token"].load_chain
+
+    def damaged(key: bytes, prefix: Any, store: object) -> None:
+        load(key, prefix, store)
+        for layer in prefix.layers:
+            layer.values.neg_()
+
+    monkeypatch.setattr(modules["first_token"], "load_chain", damaged)
+    with pytest.raises(SystemExit, match="wrong: the first tokens differ"):
+        bench("first_token")
 
 
 def test_overhead(bench: Bench) -> None:

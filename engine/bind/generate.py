@@ -298,7 +298,7 @@ class GenerateSplit:
         if where is not None:
             condition = exp.and_(where.this.copy(), condition)
         rows = exp.Filter(this=rows, expression=exp.Where(this=condition))
-        options = generate_options(call, self.values, self.context)
+        decoding = generate_options(call, self.values, self.context)
         limit_rows, limit_tokens = self._limits(call)
         self.calls.append(
             GenerateCall(
@@ -306,7 +306,7 @@ class GenerateSplit:
                 call.this.copy(),
                 rows,
                 ordered,
-                options.max_tokens,
+                decoding,
                 limit_rows,
                 limit_tokens,
             )

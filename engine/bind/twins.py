@@ -8,7 +8,6 @@ from memql.engine import syntax
 from memql.engine.bind.shape import is_memories, select_sources
 from memql.engine.bind.sources import Views
 from memql.engine.bind.visible import and_terms
-from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.names import fold
 from memql.engine.plan import Target
 
@@ -31,7 +30,7 @@ def twin_of(select: exp.Query, views: Views) -> Target | None:
     return None
 
 
-def _rows(query: exp.Expr) -> frozenset[str] | None:
+def _rows(query: exp.Expr) -> frozenset[exp.Expr] | None:
     """Return the terms that choose a query's rows; None where it is not contents of memories."""
     if not isinstance(query, exp.Select) or len(query.expressions) != 1:
         return None
@@ -46,7 +45,7 @@ def _rows(query: exp.Expr) -> frozenset[str] | None:
         return None
     if not _is_content(query.expressions[0].unalias()):
         return None
-    return frozenset(map(_text, and_terms(query)))
+    return frozenset(map(_bare, and_terms(query)))
 
 
 def _is_content(node: exp.Expr) -> bool:
@@ -61,10 +60,10 @@ def _is_content(node: exp.Expr) -> bool:
     return isinstance(node, exp.Column) and fold(node.name) == "content"
 
 
-def _text(term: exp.Expr) -> str:
-    """Return a term as text, whatever its memories are called."""
+def _bare(term: exp.Expr) -> exp.Expr:
+    """Return a term that does not hang on what its memories are called."""
     term = term.copy()
     for column in term.find_all(exp.Column):
         column.set("table", None)
         column.set("this", exp.to_identifier(fold(column.name), quoted=True))
-    return term.sql(dialect=PlainDuckDB, comments=False)
+    return term

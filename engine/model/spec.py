@@ -57,6 +57,7 @@ class ModelSpec:
         activation_refusal: why MATERIALIZE AS ACTIVATION is refused; None if it is not.
         rope_types: kinds of rotary position scaling.
         window_tokens: sliding window, None without one.
+        switch_tokens: longest text whose positions are those of its beginnings; None without end.
     """
 
     name: str
@@ -77,11 +78,16 @@ class ModelSpec:
     activation_refusal: str | None
     rope_types: tuple[str, ...]
     window_tokens: int | None
+    switch_tokens: int | None
 
     @cached_property
     def model_digest(self) -> str:
         """Hex digest of all that decides which K and V a sequence of token ids has."""
         return hashlib.sha256(_canonical(self._identity())).hexdigest()
+
+    def is_extendable(self, tokens: int) -> bool:
+        """Tell whether beginnings of a text of so many tokens have the positions of the whole."""
+        return self.switch_tokens is None or tokens <= self.switch_tokens
 
     def root_key(self, head_ids: Sequence[int]) -> bytes:
         """Return the key of the root of this model's activation tree.
@@ -152,6 +158,7 @@ def describe(name: str, source: str, options: Mapping[str, object]) -> ModelSpec
         activation_refusal=family.activation_refusal,
         rope_types=family.rope_types,
         window_tokens=family.window_tokens,
+        switch_tokens=family.switch_tokens,
     )
 
 

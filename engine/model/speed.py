@@ -59,18 +59,16 @@ def _passed(runtime: Runtime, tokens: int, behind_tokens: int) -> tuple[int, int
 def fill(prefix: Prefix, tokens: int) -> None:
     """Let an empty prefix hold tokens whose keys and values are zeros."""
     if tokens:
-        size = prefix.dtype.itemsize
-        prefix.load(
-            tokens,
-            tokens,
-            (
-                (
-                    memoryview(bytes(key[0] * tokens * key[2] * size)),
-                    memoryview(bytes(value[0] * tokens * value[2] * size)),
-                )
-                for _, key, value in prefix.layer_shapes(0, 0)
-            ),
+        size = tokens * prefix.dtype.itemsize
+        layers = (
+            [(_zeros(key[0] * key[2] * size), _zeros(value[0] * value[2] * size))]
+            for _, key, value in prefix.layer_shapes(0, 0)
         )
+        prefix.load([(tokens, tokens)], layers)
+
+
+def _zeros(size: int) -> memoryview:
+    return memoryview(bytes(size))
 
 
 def fit(passes: list[tuple[int, int, float]]) -> tuple[float, float, float]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from memql.engine.optimize import Optimized
 from memql.engine.plan import Answer, Finish, Materialize, Plan, Relation, Select
 from memql.engine.result import Column, Result, columns_of, rescanned, scannable
 from memql.engine.reuse import Brought, bring
@@ -17,8 +19,10 @@ from memql.engine.run.relation import run_printed, to_arrow
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered as Answered
 from memql.engine.run.trace import PromptTrace, Trace
+from memql.errors import ProgrammingError
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from memql.engine.model.prefix import Prefix
@@ -186,7 +190,7 @@ class Executor(Statement):
         spec = answerer.spec(plan.target)
         if not rows:
             return None
-        return answerer.preparer(plan, spec).prepare(rows, plan.ordered, None, 0)
+        return answerer.preparer(plan, spec).prepare(rows, plan.ordered, None, None)
 
     def _materialize_result(self, made: Materialized | None) -> Result:
         import pyarrow as pa
@@ -240,7 +244,33 @@ class Executor(Statement):
         answerer = self._answerer(write=True)
         groups = self._groups(plan.input, answerer, answers=True)
         assert groups is not None
-        rows, answered = answerer.finish(plan, groups, plan.shown)
+        return self._finished(plan, *answerer.finish(plan, groups, plan.shown))
+
+    def stream(self, planned: object) -> Generator[str, None, Result]:
+        """Give the pieces of a query's one answer, then its result.
+
+        Args:
+            planned: what a session made of a statement.
+
+        Raises:
+            ProgrammingError: the statement has no answer of its own, or several.
+        """
+        plan = planned.plan if isinstance(planned, Optimized) else None
+        if not isinstance(plan, Finish):
+            raise ProgrammingError(
+                "stream() takes a SELECT with generate",
+                hint="execute() runs every statement",
+                statement=self.context.text,
+                code="0A000",
+            )
+        answerer = self._answerer(write=True)
+        groups = self._groups(plan.input, answerer, answers=True)
+        assert groups is not None
+        return self._finished(plan, *(yield from answerer.stream(plan, groups, plan.shown)))
+
+    def _finished(
+        self, plan: Finish, rows: duckdb.DuckDBPyConnection, answered: Sequence[Answered]
+    ) -> Result:
         width = len(plan.query.expressions)
         shown_answers = [i for i, name in enumerate(plan.answer_columns) if name is not None]
         if plan.query.args.get("distinct"):

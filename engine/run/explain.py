@@ -204,6 +204,8 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
         "reused_tokens": None if shared else way.match.tokens,
         "computed_tokens": None if shared else way.computed_tokens,
     }
+    if brought is not None and brought.copied and not shared:
+        details["shared_tokens"] = way.match.tokens
     if choice.form == "ACTIVATION" and not shared:
         found = way.match
         details["boundary"] = found.key.hex()[:12] if found.key else "none"
@@ -215,6 +217,12 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
         details["question"] = _excerpt(one.prepared.question)
         details["question_tokens"] = len(one.prepared.tail_ids)
         details["max_tokens"] = one.prepared.max_tokens
+        decoding = one.prepared.decoding
+        if decoding is not None and decoding.temperature:
+            details["temperature"], details["top_p"] = decoding.temperature, decoding.top_p
+            details["seed"] = "drawn anew" if decoding.seed is None else decoding.seed
+        if decoding is not None and decoding.stop:
+            details["stop"] = [repr(text) for text in decoding.stop]
     if one.answered is not None:
         details["answer_tokens"] = one.answered.answer_tokens
     return Operator("Prompt", details, _costs(one, way, brought))

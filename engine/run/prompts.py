@@ -11,6 +11,7 @@ from memql.engine.choice import Choice, choose, match
 from memql.engine.context import StatementContext
 from memql.engine.cost import Calibration
 from memql.engine.missing import why_not_stored
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.spec import ModelSpec
 from memql.engine.plan import LINEAGE_COLUMN, Target
 from memql.engine.prompt import Prompt, Row, canonical_order, read_members
@@ -31,7 +32,7 @@ class Prepared:
 
     Args:
         tail_ids: token ids of the question and what follows it; empty without a question.
-        max_tokens: the longest answer, 0 without a question.
+        decoding: how it is answered; None without a question.
         shared: whether a row is another owner's. Who asks is not told what is stored of it, which
             is what others have asked.
         next_reason: for EXPLAIN, why the first segment that is not loaded cannot be; else None.
@@ -41,9 +42,14 @@ class Prepared:
     choice: Choice
     question: str | None
     tail_ids: tuple[int, ...]
-    max_tokens: int
+    decoding: Decoding | None
     shared: bool
     next_reason: str | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest answer, 0 without a question."""
+        return 0 if self.decoding is None else self.decoding.max_tokens
 
 
 def told(figure: Figure, prepared: Prepared) -> Figure | None:
@@ -78,7 +84,7 @@ class Preparer:
         rows: Sequence[Row],
         ordered: bool,
         question: str | None,
-        max_tokens: int,
+        decoding: Decoding | None,
         limit_rows: int | None = None,
         limit_tokens: int | None = None,
     ) -> Prepared:
@@ -88,7 +94,7 @@ class Preparer:
             rows: as the relation gave them.
             ordered: whether they stand in the user's order.
             question: what is asked, or None.
-            max_tokens: the longest answer, 0 without a question.
+            decoding: how it is answered; None without a question.
             limit_rows: how many rows at most, or None.
             limit_tokens: tokens of their segments at most, or None.
 
@@ -120,6 +126,7 @@ class Preparer:
         tail: list[int] = []
         if question is not None:
             tail = self.segments.tokens(self.spec).tail(question)
+        max_tokens = 0 if decoding is None else decoding.max_tokens
         self._check_context(prompt, len(tail), max_tokens)
         unstorable = self._unstorable(prompt)
         choice = choose(
@@ -128,14 +135,17 @@ class Preparer:
             self.spec,
             self.store,
             unstorable,
+            len(tail) + max_tokens,
             self._calibration(prompt),
             shared=shared,
         )
         reason = self._next_reason(prompt, choice) if self.explains and not shared else None
-        return Prepared(prompt, choice, question, tuple(tail), max_tokens, shared, reason)
+        return Prepared(prompt, choice, question, tuple(tail), decoding, shared, reason)
 
     def _calibration(self, prompt: Prompt) -> Calibration | None:
         """Return what is known of the model's speed, measured now where a choice hangs on it."""
+        if "cost_of_loading" in self.context.settings.disabled_rules:
+            return None
         known = self.calibrations.known(self.spec)
         if known is not None or not self.write or self.target.form == "PLAINTEXT":
             return known

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from memql.engine.bind.parameters import Values
 from memql.engine.calibrations import Calibrations
 from memql.engine.context import StatementContext
+from memql.engine.cost import Calibration
+from memql.engine.model.spec import ModelSpec
 from memql.engine.models import Models
 from memql.engine.segments import Segments
 from memql.storage.store import Store
@@ -34,3 +36,11 @@ class Statement:
     calibrations: Calibrations
     context: StatementContext
     values: Values
+
+    def runs(self, rule: str) -> bool:
+        """Tell whether a rule of the adaptive stage is switched on."""
+        return rule not in self.context.settings.disabled_rules
+
+    def calibration(self, spec: ModelSpec) -> Calibration | None:
+        """Return what is known of a model's speed; None where nothing is, or nobody asks."""
+        return self.calibrations.known(spec) if self.runs("cost_of_loading") else None

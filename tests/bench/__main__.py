@@ -15,7 +15,20 @@ from importlib.metadata import version
 
 from memql.cli.quiet import quiet_libraries
 
-from . import choices, duckdb_corpus, governance, locomo, overhead, planning, reuse, writes
+from . import (
+    choices,
+    compiling,
+    decoding,
+    duckdb_corpus,
+    first_token,
+    governance,
+    loading,
+    locomo,
+    overhead,
+    planning,
+    reuse,
+    writes,
+)
 from .measure import load_average
 
 BENCHMARKS = {
@@ -26,6 +39,10 @@ BENCHMARKS = {
     "governance": governance.run,
     "overhead": overhead.run,
     "locomo": locomo.run,
+    "loading": loading.run,
+    "first_token": first_token.run,
+    "decoding": decoding.run,
+    "compiling": compiling.run,
 }
 PACKAGES = ("duckdb", "pylance", "sqlglot", "torch", "transformers")
 

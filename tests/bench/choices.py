@@ -21,9 +21,8 @@ from memql.engine.model.spec import LAYOUT, describe
 from memql.engine.prompt import Prompt, Row, Segment
 from memql.engine.reuse import load_chain
 from memql.storage.nodes import LayerHeader, NodeHeader
+from memql.storage.places import OpenFiles, Place
 from memql.storage.store import Store
-from memql.storage.tensors import Row as StoredRow
-from memql.storage.tensors import Tensors
 from tests.model.conftest import make_tokenizer
 
 from .measure import check, print_table
@@ -132,21 +131,21 @@ def _model(folder: Path, shape: str) -> Path:
 @contextmanager
 def _throttled(bytes_a_second: float | None) -> Iterator[None]:
     """Let the store's disk read no faster than that."""
-    read = Tensors.read
+    read_into = OpenFiles.read_into
 
-    def slow(self: Tensors, rows: list[StoredRow]) -> list[bytes]:
+    def slow(self: OpenFiles, place: Place, target: memoryview) -> bool:
         started = time.perf_counter()
-        blobs = read(self, rows)
+        read = read_into(self, place, target)
         if bytes_a_second is not None:
-            least = sum(map(len, blobs)) / bytes_a_second
+            least = place.bytes / bytes_a_second
             time.sleep(max(0.0, started + least - time.perf_counter()))
-        return blobs
+        return read
 
-    Tensors.read = slow  # type: ignore[method-assign,assignment]
+    OpenFiles.read_into = slow  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Tensors.read = read  # type: ignore[method-assign]
+        OpenFiles.read_into = read_into  # type: ignore[method-assign]
 
 
 def _stored(runtime: Runtime, store: Store, tokens: int) -> Prompt:

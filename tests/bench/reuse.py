@@ -185,13 +185,13 @@ class _Stages:
         self._rows = rows_of_table(table, self._store.cursor())
 
     def prompt(self) -> Prompt:
-        return self._preparer.prepare(self._rows, False, None, 0).prompt
+        return self._preparer.prepare(self._rows, False, None, None).prompt
 
     def one(self) -> None:
         optimize(self._bound)
 
     def two(self) -> None:
-        prepared = self._preparer.prepare(self._rows, False, None, 0)
+        prepared = self._preparer.prepare(self._rows, False, None, None)
         check(
             prepared.choice.reused_tokens == prepared.prompt.tokens
             and len(prepared.prompt.segments) == MEMORIES // OWNERS,

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import memql
-from memql.engine.optimize import RULES
+from memql.engine.optimize import RULE_NAMES
 
-RULE_NAMES = tuple(rule.__name__ for rule in RULES)
 _BOUNDARY = re.compile(r"boundary: [0-9a-f]{12}")
 _SHOWS_RULES = ("EXPLAIN", "SHOW", "SELECT name, value", "SELECT name, default_value")
 
