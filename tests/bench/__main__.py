@@ -15,12 +15,13 @@ from importlib.metadata import version
 
 from memql.cli.quiet import quiet_libraries
 
-from . import duckdb_corpus, governance, locomo, overhead, planning, writes
+from . import duckdb_corpus, governance, loading, locomo, overhead, planning, writes
 from .measure import load_average
 
 BENCHMARKS = {
     "planning": planning.run,
     "writes": writes.run,
+    "loading": loading.run,
     "governance": governance.run,
     "overhead": overhead.run,
     "locomo": locomo.run,
