@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
 
 Bench = Callable[..., str]
+
+LINE = '{"owner": "user0", "content": "It rains."}\n'
 
 
 @pytest.fixture
@@ -34,11 +37,41 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return run
 
 
-def test_planning_and_writes(bench: Bench) -> None:
-    printed = bench("planning", "writes")
-    assert printed.count("load average") == 3
-    assert "memql / duckdb: " in printed
+def test_planning(bench: Bench) -> None:
+    printed = bench("planning")
+    assert printed.count("load average") == 2
     assert "print for DuckDB" in printed
+
+
+def test_writes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    writes = importlib.import_module("tests.bench.writes")
+    monkeypatch.setattr(writes, "ROWS", 500)
+    printed = bench("writes")
+    assert printed.count("memql / duckdb: ") == 2 and "500 rows" in printed
+    # Where processes cannot be traced, nothing is counted, and that is said.
+    counts = {line.split()[-1] for line in printed.splitlines() if line.startswith("memql  ")}
+    assert counts & {"1.00", "?"} and (counts & {"1.00"} or not shutil.which("strace"))
+    monkeypatch.setenv("PATH", "")
+    many = memql.Connection.executemany
+    monkeypatch.setattr(
+        memql.Connection, "executemany", lambda con, text, rows: many(con, text, rows[1:])
+    )
+    with pytest.raises(SystemExit, match="wrong: 499 rows were written"):
+        bench("writes")
+    assert "    ?\n" in capsys.readouterr().out
+
+
+def test_lines(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = importlib.import_module("tests.bench.lines")
+    monkeypatch.setattr(lines, "LINES", (100, 2000))
+    printed = bench("lines")
+    assert "\n100   " in printed and "\n2,000 " in printed and " MB " in printed
+    monkeypatch.setattr(lines, "OWNERS", 10)
+    monkeypatch.setattr(lines, "_write", lambda file, lines: file.write_text(LINE * (lines - 1)))
+    with pytest.raises(SystemExit, match=r"wrong: \(99, 1\) are there after 100 lines"):
+        bench("lines")
 
 
 def test_governance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

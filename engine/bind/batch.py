@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sqlglot import exp
 
@@ -54,17 +54,13 @@ def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[Batch]:
         rows: one set of parameters for each run.
     """
     columns = _columns_of_values(tree)
-    same_width = columns is not None and all(
-        isinstance(row, Sequence) and not isinstance(row, str | bytes) and len(row) == len(columns)
-        for row in rows
-    )
-    if columns is None or not same_width:
+    if columns is None or not _all_of_width(rows, len(columns)):
         yield from (Batch(tree, row) for row in rows)
         return
     from_rows = _from_rows(tree, columns)
     many: dict[int, exp.Expr] = {}
     for start in range(0, len(rows), ARROW_ROWS):
-        part = [row for row in rows[start : start + ARROW_ROWS] if isinstance(row, Sequence)]
+        part = rows[start : start + ARROW_ROWS]
         table = arrow_rows(columns, part) if len(part) > 1 else None
         if table is not None:
             yield Batch(from_rows, None, {_ROWS: table})
@@ -75,6 +71,18 @@ def batches(tree: exp.Expr, rows: Sequence[Parameters]) -> Iterator[Batch]:
             if len(batch) not in many:
                 many[len(batch)] = _of_many(tree, columns, len(batch))
             yield Batch(many[len(batch)], values)
+
+
+def _all_of_width(rows: Sequence[Parameters], columns: int) -> TypeGuard[Sequence[Sequence[Any]]]:
+    # Asking for an abstract class takes longer than all else that is done with a row here.
+    return all(
+        (type(row) in (list, tuple) or _is_sequence(row)) and len(row or ()) == columns
+        for row in rows
+    )
+
+
+def _is_sequence(row: Parameters) -> bool:
+    return isinstance(row, Sequence) and not isinstance(row, str | bytes)
 
 
 def _columns_of_values(tree: exp.Expr) -> list[str] | None:
