@@ -197,10 +197,18 @@ def learn_digest(stamp: Stamp, digest: bytes) -> None:
 
 def known_digests(folder: Path) -> dict[Stamp, bytes]:
     """Return what is known of the files in a folder as they are now."""
-    files = [path.resolve() for path in folder.iterdir() if path.is_file()]
-    stats = [(str(path), path.stat()) for path in files]
-    stamps = [(path, stat.st_size, stat.st_mtime_ns, stat.st_ino) for path, stat in stats]
-    return {stamp: _digests[stamp] for stamp in stamps if stamp in _digests}
+    return {stamp: _digests[stamp] for stamp in stamps_in(folder) if stamp in _digests}
+
+
+def stamps_in(folder: Path) -> tuple[Stamp, ...]:
+    """Return the stamps of the files in a folder, by path: equal while none was written."""
+    stamps = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            real = path.resolve()
+            stat = real.stat()
+            stamps.append((str(real), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return tuple(stamps)
 
 
 def files_digest(paths: Sequence[Path]) -> str:

@@ -19,6 +19,7 @@ from memql.engine.model.folder import (
     files_digest,
     find_folder,
     read_json,
+    stamps_in,
 )
 from memql.engine.model.template import PLAIN, Template
 from memql.engine.model.vocabulary import Vocabulary, read_vocabulary
@@ -127,6 +128,23 @@ def describe(name: str, source: str, options: Mapping[str, object]) -> ModelSpec
     """
     chosen = _check_options(name, options)
     folder = find_folder(source, chosen.get("revision"))
+    key = (name, folder, json.dumps(dict(options), sort_keys=True, default=repr), stamps_in(folder))
+    if key not in _described:
+        if len(_described) >= _MOST_DESCRIBED:
+            _described.clear()
+        _described[key] = _describe(name, folder, chosen, options)
+    return _described[key]
+
+
+# A statement asks for its model each time; to look whether a file was written is much less than to
+# read them all.
+_described: dict[tuple[object, ...], ModelSpec] = {}
+_MOST_DESCRIBED = 256
+
+
+def _describe(
+    name: str, folder: Path, chosen: Mapping[str, str], options: Mapping[str, object]
+) -> ModelSpec:
     if not (folder / "adapter_config.json").is_file() and (folder / "config.json").is_file():
         # Before the other files: an encoder is better told that it is one than what it lacks.
         read_family(read_json(folder / "config.json"), str(folder))

@@ -69,6 +69,16 @@ def test_a_changed_file_is_a_new_identity(copy_of: CopyOf) -> None:
     assert describe("m", str(folder), {}).weights_digest != before.weights_digest
 
 
+def test_a_model_is_described_again_after_its_files_were_written(copy_of: CopyOf) -> None:
+    folder = copy_of("llama")
+    first = describe("m", str(folder), {})
+    assert describe("m", str(folder), {}) is first
+    assert describe("m", str(folder), {"system": "Be brief."}) != first
+    assert describe("n", str(folder), {}).name == "n"
+    (folder / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
+    assert describe("m", str(folder), {}).eos_ids == (1, 7) != first.eos_ids
+
+
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
