@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, RLock
@@ -55,6 +55,8 @@ from memql.storage.store import Store
 from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from memql.engine.model.prefix import Prefix
 
 Progress = Callable[[int, int], None]
@@ -186,7 +188,7 @@ class Session:
             self._plans.put(key, KnownPlan(signature, plan, values.looked_at))
         return plan, values
 
-    def executemany(self, text: str, rows: list[Parameters]) -> int:
+    def executemany(self, text: str, rows: Sequence[Parameters] | pa.Table) -> int:
         """Run one change for each set of parameters, all or none; return the rows written."""
         with self._lock:
             self._check_open()

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from memql.connection import Connection, Cursor, connect
+from memql.connection import Connection, connect
+from memql.cursor import Cursor
 from memql.errors import (
     DatabaseError,
     DataError,

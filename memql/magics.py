@@ -17,7 +17,8 @@ from memql.cli.progress import Bar
 from memql.cli.quiet import quiet_libraries
 from memql.cli.statements import StatementReader
 from memql.cli.values import as_text
-from memql.connection import Connection, Cursor, connect
+from memql.connection import Connection, connect
+from memql.cursor import Cursor
 from memql.errors import Error, InterfaceError
 from memql.values import Activation, Answer, Prompt
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
@@ -16,6 +16,9 @@ from memql.engine.optimize import Optimized
 from memql.engine.plancache import KnownPlan
 from memql.engine.result import Result
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # The statements that have a plan, which is kept.
 PLANNED = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge, syntax.Materialize)
 
@@ -24,7 +27,7 @@ Planned = Optimized | ChangePlan | exp.Expr
 
 def run_each(
     tree: exp.Expr,
-    rows: Sequence[Parameters],
+    rows: Sequence[Parameters] | pa.Table,
     context: StatementContext,
     plan: Callable[[exp.Expr, StatementContext, Values], Optimized | ChangePlan],
     run: Callable[[Planned, StatementContext, Values], Result],
@@ -32,7 +35,7 @@ def run_each(
     """Run a statement for each set of parameters; return the rows written.
 
     Args:
-        rows: one set of parameters for each time.
+        rows: one set of parameters for each time, or a row of an Arrow table.
         plan: makes the plan of a statement that has one.
         run: runs a plan, or a tree that has none.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from memql.connection import Cursor
+    from memql.cursor import Cursor
 
     Description = Sequence[tuple[str, str, None, None, None, None, None]]
 
