@@ -12,7 +12,7 @@ from getpass import getpass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from memql.cli.opening import connect_as
-from memql.cli.output import is_plan, make_console, taken, write_rows
+from memql.cli.output import is_plan, make_console, write_rows
 from memql.cli.progress import Bar
 from memql.cli.quiet import quiet_libraries
 from memql.cli.statements import StatementReader
@@ -93,7 +93,7 @@ class Table:
         notes = []
         answers = [value for row in self._rows for value in row if isinstance(value, Answer)]
         if len(answers) == 1:
-            notes.append(taken(answers[0]))
+            notes.append(answers[0].taken)
         if len(self._rows) > _SHOWN_ROWS:
             notes.append(
                 f"{len(self._rows):,} rows, the first {_SHOWN_ROWS} shown; .df() has them all"
