@@ -87,6 +87,6 @@ __all__ = [
 
 def load_ipython_extension(shell: object) -> None:
     """Load the magics: ``%load_ext memql``."""
-    from memql.magics import load
+    from memql.jupyter import load
 
     load(shell)

@@ -42,6 +42,14 @@ def preformatted(text: str) -> str:
     return f'<pre style="white-space: pre-wrap">{html.escape(text)}</pre>'
 
 
+def plan(lines: Sequence[str]) -> str:
+    """Return the lines of an EXPLAIN; of a page what stands in its body."""
+    text = "\n".join(lines)
+    if text.startswith("<!DOCTYPE html>"):
+        return text.partition("<body>")[2].partition("</body>")[0]
+    return preformatted(text)
+
+
 def reuse(reused_tokens: int | None, computed_tokens: int | None) -> str:
     """Return a bar of the tokens that were loaded and those that were computed.
 

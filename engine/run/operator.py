@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,20 @@ def as_json(operator: Operator, *, costs: bool) -> str:
         }
 
     return json.dumps(document(operator), indent=2, ensure_ascii=False)
+
+
+def operator_of(document: Mapping[str, Any]) -> Operator:
+    """Return the plan of a document that :func:`as_json` wrote; costs are among the details.
+
+    >>> operator_of({"operator": "Relation", "rows": 2, "inputs": []})
+    Operator(name='Relation', details={'rows': 2}, costs={}, inputs=())
+    """
+    details = {name: value for name, value in document.items() if name not in _OF_TREE}
+    inputs = tuple(operator_of(one) for one in document["inputs"])
+    return Operator(document["operator"], details, inputs=inputs)
+
+
+_OF_TREE = ("operator", "inputs")
 
 
 # -- mermaid ----------------------------------------------------------------------------------
