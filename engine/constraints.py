@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from memql.engine.names import fold
 from memql.engine.tables import OrdinaryTable, Tables
 
 CONSTRAINT_COLUMNS = {
@@ -71,6 +72,13 @@ def indexes(tables: Tables) -> list[dict[str, Any]]:
         for table, row in _of_readable(tables, _INDEXES)
         for name, unique, columns in [row]
     ]
+
+
+def refers_to_itself(tables: Tables, table: OrdinaryTable) -> bool:
+    """Tell whether rows of a table may refer to others of it by a foreign key."""
+    values = {"schema": table.schema, "table": table.name}
+    rows = tables.cursor.execute(_CONSTRAINTS, values).fetchall()
+    return any(fold(referenced or "") == fold(table.name) for _, _, _, referenced, _, _ in rows)
 
 
 SEQUENCE_COLUMNS = {"name": "VARCHAR", "owner": "VARCHAR"}

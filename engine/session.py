@@ -203,7 +203,8 @@ class Session:
                     tree = self._parse(text, context.settings.max_statement_bytes)
                     if context.rights.override:
                         note_reading(tree, self._write, self._store, context)
-                    count = run_each(tree, rows, context, self._plan, self._run_any)
+                    tables = self._views(context).tables
+                    count = run_each(tree, rows, tables, context, self._plan, self._run_any)
                     if own and not rights_hold(context.rights, self._store):
                         raise rights_changed()
                 except BaseException:

@@ -50,6 +50,7 @@ class Cursor(Generic[Row]):
         self.row_factory = row_factory
         self.arraysize = 1
         self._result: Result | None = None
+        self._rowcount = -1  # stays when the cursor is closed
         self._maker: RowMaker[Row] | None = None
         self._closed = False
 
@@ -77,7 +78,7 @@ class Cursor(Generic[Row]):
         >>> con.execute("INSERT INTO memories (content) VALUES ('a'), ('b')").rowcount
         2
         """
-        return self._result.rowcount if self._result is not None else -1
+        return self._rowcount
 
     def execute(self, statement: str, parameters: Parameters | None = None) -> Cursor[Row]:
         """Run one statement and return this cursor.
@@ -104,6 +105,7 @@ class Cursor(Generic[Row]):
             )
         self._drop_result()
         self._result = self.connection._session.execute(statement, parameters)
+        self._rowcount = self._result.rowcount
         return self
 
     def executemany(
@@ -138,6 +140,7 @@ class Cursor(Generic[Row]):
             rows = list(parameters)
         count = self.connection._session.executemany(statement, rows)
         self._result = Result(rowcount=count)
+        self._rowcount = count
         return self
 
     # -- rows -----------------------------------------------------------------------------------
@@ -308,8 +311,8 @@ class Cursor(Generic[Row]):
         memql.errors.InterfaceError: the cursor is closed
         hint: open another: connection.cursor()
         """
-        self._drop_result()
         self._closed = True
+        self._drop_result()
 
     def _made(self, rows: list[tuple[Any, ...]]) -> list[Row]:
         """Return tuples of values as rows of the row factory, answers and forms as objects."""
@@ -339,6 +342,7 @@ class Cursor(Generic[Row]):
 
     def _drop_result(self) -> None:
         self._maker = None
+        self._rowcount = self._rowcount if self._closed else -1
         if self._result is not None:
             self._result.close()
             self._result = None

@@ -13,9 +13,11 @@ from memql.engine.bind.parameters import Parameters
 from memql.engine.bind.rows import arrow_rows, plain_rows
 from memql.engine.bind.shape import MEMORIES
 from memql.engine.bind.sources import MEMORY_NAMES
+from memql.engine.constraints import refers_to_itself
 from memql.engine.names import fold
 from memql.engine.printing import FILE_TABLE
 from memql.engine.result import scannable
+from memql.engine.tables import Tables
 from memql.storage.idempotency import KEY_COLUMN
 
 if TYPE_CHECKING:
@@ -56,7 +58,9 @@ class _Values:
     memories: bool
 
 
-def batches(tree: exp.Expr, rows: Sequence[Parameters] | pa.Table) -> Iterator[Batch]:
+def batches(
+    tree: exp.Expr, rows: Sequence[Parameters] | pa.Table, tables: Tables
+) -> Iterator[Batch]:
     """Yield statements that together do what ``tree`` does once for each row.
 
     An INSERT of one row of ``?`` becomes INSERTs of many from an Arrow table, where all values of
@@ -65,8 +69,9 @@ def batches(tree: exp.Expr, rows: Sequence[Parameters] | pa.Table) -> Iterator[B
     Args:
         tree: the statement.
         rows: one set of parameters for each run; the columns of an Arrow table in their order.
+        tables: those that the user may name.
     """
-    into = _values_of(tree)
+    into = _values_of(tree, tables)
     if not isinstance(rows, Sequence):
         if into is not None and rows.num_columns == len(into.columns):
             if rows.num_rows:
@@ -104,7 +109,7 @@ def batches(tree: exp.Expr, rows: Sequence[Parameters] | pa.Table) -> Iterator[B
             yield Batch(many[len(batch)], values)
 
 
-def _values_of(tree: exp.Expr) -> _Values | None:
+def _values_of(tree: exp.Expr, tables: Tables) -> _Values | None:
     """Return what an INSERT of one row of ``?`` names; None for any other statement."""
     if not isinstance(tree, exp.Insert) or not isinstance(tree.expression, exp.Values):
         return None
@@ -120,6 +125,11 @@ def _values_of(tree: exp.Expr) -> _Values | None:
     if not items or not isinstance(table, exp.Table) or len(items) != len(named or items):
         return None
     memories = not table.db and fold(table.name) == MEMORIES
+    if not memories:
+        found = tables.find(table.name, table.db)
+        # DuckDB looks for the row that is referred to before any of a statement's are there.
+        if found is None or refers_to_itself(tables, found):
+            return None
     if named is None:
         return None if memories else _Values(tuple(f"c{i}" for i in range(len(items))), False)
     columns = tuple(fold(column.name) for column in named)

@@ -15,6 +15,7 @@ from memql.engine.context import StatementContext
 from memql.engine.optimize import Optimized
 from memql.engine.plancache import KnownPlan
 from memql.engine.result import Result
+from memql.engine.tables import Tables
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +29,7 @@ Planned = Optimized | ChangePlan | exp.Expr
 def run_each(
     tree: exp.Expr,
     rows: Sequence[Parameters] | pa.Table,
+    tables: Tables,
     context: StatementContext,
     plan: Callable[[exp.Expr, StatementContext, Values], Optimized | ChangePlan],
     run: Callable[[Planned, StatementContext, Values], Result],
@@ -36,13 +38,14 @@ def run_each(
 
     Args:
         rows: one set of parameters for each time, or a row of an Arrow table.
+        tables: those that the user may name.
         plan: makes the plan of a statement that has one.
         run: runs a plan, or a tree that has none.
     """
     count = 0
     plans: dict[int, KnownPlan] = {}
     files: dict[str, Any] = {}  # a kept plan reads the rows that were read for it
-    for batch in batches(tree, rows):
+    for batch in batches(tree, rows, tables):
         files.update(batch.tables)
         known = plans.get(id(batch.tree))
         if known is not None:

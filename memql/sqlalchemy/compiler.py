@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sqlalchemy import Column, Connection, Sequence, Table, event, exc
@@ -66,7 +67,7 @@ class MemQLCompiler(PGCompiler):
         self, sequence: Any, **kw: Any
     ) -> str:
         """The next value of a sequence."""
-        return f"nextval({_text(sequence.name)})"
+        return next_value(sequence)
 
     def visit_empty_set_expr(self, element_types: Any, **kw: Any) -> str:
         """The right side of IN over no values."""
@@ -87,7 +88,7 @@ class MemQLDDLCompiler(compiler.DDLCompiler):
         parts = [self.preparer.format_column(column), kind]
         default = self.get_column_default_string(column)
         if default is None and counts_by_itself(column):
-            default = f"nextval({_text(sequence_of(column).name)})"
+            default = next_value(sequence_of(column))
         if default is not None:
             parts.append(f"DEFAULT {default}")
         if column.computed is not None:
@@ -102,6 +103,11 @@ class MemQLDDLCompiler(compiler.DDLCompiler):
             raise exc.CompileError("MemQL has computed columns that are VIRTUAL, none are STORED")
         text = self.sql_compiler.process(generated.sqltext, include_table=False, literal_binds=True)
         return f"GENERATED ALWAYS AS ({text}) VIRTUAL"
+
+    def get_identity_options(self, identity_options: Any) -> str:
+        """The options of a sequence, without those that say that there is none."""
+        text = super().get_identity_options(identity_options)
+        return re.sub(r"\bNO (?:MINVALUE|MAXVALUE)\s*", "", text).strip()
 
     def visit_set_table_comment(self, create: Any, **kw: Any) -> str:
         """Refused: tables have no comments."""
@@ -210,6 +216,11 @@ def _step(index: int | str) -> str:
     return f'."{escaped}"'
 
 
+def next_value(sequence: Any) -> str:
+    """Return the call that gives the next value of a sequence, by its plain name."""
+    return f"nextval({_text(sequence.name)})"
+
+
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
@@ -219,29 +230,30 @@ def _text(value: str) -> str:
 
 def counts_by_itself(column: Column[Any]) -> bool:
     """Tell whether a column of a table gets its values from a sequence of its own."""
+    if column.identity is not None:
+        return True
     table = column.table
-    return (
-        isinstance(table, Table)
-        and column is table.autoincrement_column
-        and column.default is None
-        and column.server_default is None
-    )
+    unfilled = column.default is None and column.server_default is None
+    return unfilled and isinstance(table, Table) and column is table.autoincrement_column
 
 
 def sequence_of(column: Column[Any]) -> Sequence:
     """Return the sequence of a column that counts by itself."""
-    return Sequence(f"{column.table.name}_{column.name}_seq", schema=column.table.schema)
+    options: dict[str, Any] = {"schema": column.table.schema}
+    if column.identity is not None:
+        options |= {"start": column.identity.start, "increment": column.identity.increment}
+    return Sequence(f"{column.table.name}_{column.name}_seq", **options)
 
 
 @event.listens_for(Table, "before_create")
-def _create_sequence(table: Table, connection: Connection, **kw: Any) -> None:
-    column = table.autoincrement_column
-    if connection.dialect.name == NAME and column is not None and counts_by_itself(column):
-        connection.execute(CreateSequence(sequence_of(column), if_not_exists=True))
+def _create_sequences(table: Table, connection: Connection, **kw: Any) -> None:
+    for column in table.columns if connection.dialect.name == NAME else ():
+        if counts_by_itself(column):
+            connection.execute(CreateSequence(sequence_of(column), if_not_exists=True))
 
 
 @event.listens_for(Table, "after_drop")
-def _drop_sequence(table: Table, connection: Connection, **kw: Any) -> None:
-    column = table.autoincrement_column
-    if connection.dialect.name == NAME and column is not None and counts_by_itself(column):
-        connection.execute(DropSequence(sequence_of(column), if_exists=True))
+def _drop_sequences(table: Table, connection: Connection, **kw: Any) -> None:
+    for column in table.columns if connection.dialect.name == NAME else ():
+        if counts_by_itself(column):
+            connection.execute(DropSequence(sequence_of(column), if_exists=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
@@ -19,12 +20,21 @@ from memql.sqlalchemy.compiler import (
     MemQLDDLCompiler,
     MemQLIdentifierPreparer,
     MemQLTypeCompiler,
+    next_value,
 )
 from memql.sqlalchemy.reflection import Reflection
 
 # Of `connect`, what may stand behind the ? of a URL.
 _OPTIONS = ("model", "memory_limit", "threads", "token", "allowed_folders")
 _SNAPSHOT, _AUTOCOMMIT = "SNAPSHOT", "AUTOCOMMIT"
+
+
+class MemQLExecutionContext(default.DefaultExecutionContext):
+    """One execution of a statement."""
+
+    def fire_sequence(self, seq: Any, type_: Any) -> Any:
+        """Return the next value of a sequence, where INSERT cannot give it."""
+        return self._execute_scalar(f"SELECT {next_value(seq)}", type_)
 
 
 class MemQLDialect(Reflection, default.DefaultDialect):
@@ -43,6 +53,7 @@ class MemQLDialect(Reflection, default.DefaultDialect):
     driver = NAME
     default_paramstyle = "qmark"
     default_schema_name = None
+    execution_ctx_cls = MemQLExecutionContext
     statement_compiler = MemQLCompiler
     ddl_compiler = MemQLDDLCompiler
     type_compiler_cls = MemQLTypeCompiler
@@ -63,7 +74,7 @@ class MemQLDialect(Reflection, default.DefaultDialect):
     supports_empty_insert = False
     supports_multivalues_insert = True
     supports_sequences = True
-    sequences_optional = True
+    sequences_optional = False
     supports_comments = False
     supports_is_distinct_from = True
     postfetch_lastrowid = False
@@ -79,8 +90,16 @@ class MemQLDialect(Reflection, default.DefaultDialect):
     # Of PostgreSQL's compiler.
     _backslash_escapes = False
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        json_serializer: Callable[[Any], str] | None = None,
+        json_deserializer: Callable[[str], Any] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        # SQLAlchemy's own names: its type JSON looks for them.
+        self._json_serializer = json_serializer
+        self._json_deserializer = json_deserializer
         # A connection of the driver has no place for what SQLAlchemy knows of it.
         self._autocommits: WeakSet[memql.Connection] = WeakSet()
 

@@ -91,6 +91,7 @@ class Reflection:
             raise exc.NoSuchTableError(view_name)
         return str(found)
 
+    @reflection.cache
     def has_table(
         self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any
     ) -> bool:
@@ -100,12 +101,14 @@ class Reflection:
         owner = schema or _own(connection)
         return any((row.name, row.owner) == (table_name, owner) for row in _relations(connection))
 
+    @reflection.cache
     def has_sequence(
         self, connection: Connection, sequence_name: str, schema: str | None = None, **kw: Any
     ) -> bool:
         """Tell whether the user has a sequence of that name."""
-        return sequence_name in self.get_sequence_names(connection, schema=schema)
+        return sequence_name in self.get_sequence_names(connection, schema=schema, **kw)
 
+    @reflection.cache
     def get_sequence_names(
         self, connection: Connection, schema: str | None = None, **kw: Any
     ) -> list[str]:
@@ -123,7 +126,7 @@ class Reflection:
         Raises:
             NoSuchTableError: there is none of that name.
         """
-        self._check(connection, table_name, schema)
+        self._check(connection, table_name, schema, **kw)
         name = quote(table_name) if schema is None else f"{quote(schema)}.{quote(table_name)}"
         rows = connection.exec_driver_sql(f"DESCRIBE {name}").fetchall()
         return [
@@ -141,7 +144,7 @@ class Reflection:
         self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any
     ) -> Any:
         """Return the primary key of a table."""
-        for row in self._constraints(connection, table_name, schema, "PRIMARY KEY"):
+        for row in self._constraints(connection, table_name, schema, "PRIMARY KEY", **kw):
             return {"name": row.name, "constrained_columns": row.columns}
         return {"name": None, "constrained_columns": []}
 
@@ -159,7 +162,7 @@ class Reflection:
                 "referred_columns": row.referenced_columns,
                 "options": {},
             }
-            for row in self._constraints(connection, table_name, schema, "FOREIGN KEY")
+            for row in self._constraints(connection, table_name, schema, "FOREIGN KEY", **kw)
         ]
 
     @reflection.cache
@@ -169,7 +172,7 @@ class Reflection:
         """Return the constraints UNIQUE of a table."""
         return [
             {"name": row.name, "column_names": row.columns}
-            for row in self._constraints(connection, table_name, schema, "UNIQUE")
+            for row in self._constraints(connection, table_name, schema, "UNIQUE", **kw)
         ]
 
     @reflection.cache
@@ -179,7 +182,7 @@ class Reflection:
         """Return the constraints CHECK of a table."""
         return [
             {"name": row.name, "sqltext": row.condition}
-            for row in self._constraints(connection, table_name, schema, "CHECK")
+            for row in self._constraints(connection, table_name, schema, "CHECK", **kw)
         ]
 
     @reflection.cache
@@ -187,7 +190,7 @@ class Reflection:
         self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any
     ) -> list[Any]:
         """Return the indexes that were created on a table."""
-        self._check(connection, table_name, schema)
+        self._check(connection, table_name, schema, **kw)
         sql = "SELECT * FROM memql.indexes WHERE table_name = :t AND owner = :o"
         values = {"t": table_name, "o": schema or _own(connection)}
         return [
@@ -196,17 +199,19 @@ class Reflection:
         ]
 
     def _constraints(
-        self, connection: Connection, table_name: str, schema: str | None, kind: str
+        self, connection: Connection, table_name: str, schema: str | None, kind: str, **kw: Any
     ) -> Iterator[Any]:
-        self._check(connection, table_name, schema)
+        self._check(connection, table_name, schema, **kw)
         sql = (
             "SELECT * FROM memql.constraints WHERE table_name = :t AND owner = :o AND kind = :kind"
         )
         values = {"t": table_name, "o": schema or _own(connection), "kind": kind}
         yield from connection.execute(text(sql), values)
 
-    def _check(self, connection: Connection, table_name: str, schema: str | None) -> None:
-        if not self.has_table(connection, table_name, schema):
+    def _check(
+        self, connection: Connection, table_name: str, schema: str | None, **kw: Any
+    ) -> None:
+        if not self.has_table(connection, table_name, schema, **kw):
             raise exc.NoSuchTableError(table_name)
 
 

@@ -233,6 +233,13 @@ def test_conflicts_are_met_row_by_row(con: memql.Connection) -> None:
     assert con.execute("SELECT count(*) FROM t").fetchone() == (2,)
 
 
+def test_rows_that_refer_to_rows_before_them(con: memql.Connection) -> None:
+    con.execute("CREATE TABLE t (a INTEGER PRIMARY KEY, up INTEGER REFERENCES t (a))")
+    con.executemany("INSERT INTO t VALUES (?, ?)", [[1, None], [2, 1], [3, 2]])
+    con.ingest("t", pa.table({"a": [4, 5], "up": [3, 4]}))
+    assert con.execute("SELECT a FROM t ORDER BY a").fetchall() == [(n,) for n in range(1, 6)]
+
+
 def test_a_table_of_the_wrong_width_is_refused(con: memql.Connection) -> None:
     con.execute("CREATE TABLE t (a INTEGER, b VARCHAR)")
     with pytest.raises(memql.ProgrammingError, match="has 2 parameters, 1 values were given"):
