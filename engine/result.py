@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from memql.engine.names import quote
+from memql.errors import DataError, ProgrammingError
 
 if TYPE_CHECKING:
     import duckdb
@@ -72,6 +73,52 @@ class Result:
             table = arrow_of(self.rows)
         return plain_arrow(table.select(range(len(self.columns))))
 
+    def arrow_reader(self, batch_rows: int) -> pa.RecordBatchReader:
+        """Return the rows that are left as Arrow batches, each made when it is asked for.
+
+        Args:
+            batch_rows: rows in a batch, at most.
+
+        Raises:
+            DataError: there would be no row in a batch.
+        """
+        import pyarrow as pa
+
+        if batch_rows < 1:
+            raise DataError(
+                f"a batch has at least 1 row, asked was for {batch_rows}",
+                hint="leave batch_size out",
+                code="22023",
+            )
+        if self.rows is None:
+            return pa.RecordBatchReader.from_batches(pa.schema([]), [])
+        with self.guard():
+            batches = arrow_of(self.rows, batch_rows)
+        shown = range(len(self.columns))
+        empty = pa.Table.from_batches([], schema=batches.schema)
+        schema = plain_arrow(empty.select(shown)).schema
+        return pa.RecordBatchReader.from_batches(schema, self._batches(batches, schema))
+
+    def _batches(
+        self, batches: pa.RecordBatchReader, schema: pa.Schema
+    ) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        while True:
+            if self.rows is None:
+                raise ProgrammingError(
+                    "the rows of this reader were given up",
+                    hint="read it to its end before the cursor runs or closes",
+                    code="24000",
+                )
+            with self.guard():
+                try:
+                    batch = batches.read_next_batch()
+                except StopIteration:
+                    return
+            table = pa.Table.from_batches([batch]).select(range(len(self.columns)))
+            yield from plain_arrow(table).cast(schema).combine_chunks().to_batches()
+
     def close(self) -> None:
         """Give the rows up."""
         if self.rows is not None:
@@ -90,18 +137,25 @@ class Result:
         return tuple(values)
 
 
-def arrow_of(cursor: duckdb.DuckDBPyConnection) -> pa.Table:
+def arrow_of(cursor: duckdb.DuckDBPyConnection, batch_rows: int | None = None) -> Any:
     """Return the rows that wait on a cursor as an Arrow table that keeps DuckDB's types.
+
+    Args:
+        batch_rows: if given, the rows come as a reader of batches of so many.
 
     What Arrow has no type for (UUID, HUGEINT, BIT ...) is of an extension type; a store's own
     connections read it back, :func:`plain_arrow` makes it what other programs know.
     """
+    # DuckDB 1.5 has other names.
+    table, reader = "to_arrow_table", "to_arrow_reader"
+    if not hasattr(cursor, table):
+        table, reader = "fetch_arrow_table", "fetch_record_batch"
     with warnings.catch_warnings():
         # DuckDB 2 recommends relations, which run the statement again for every call.
         warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
-        # DuckDB 1.5 calls it fetch_arrow_table.
-        name = "to_arrow_table" if hasattr(cursor, "to_arrow_table") else "fetch_arrow_table"
-        return getattr(cursor, name)()
+        if batch_rows is not None:
+            return getattr(cursor, reader)(batch_rows)
+        return getattr(cursor, table)()
 
 
 def plain_arrow(table: pa.Table) -> pa.Table:
@@ -109,12 +163,17 @@ def plain_arrow(table: pa.Table) -> pa.Table:
 
     A UUID becomes text, a HUGEINT a decimal of 38 digits.
     """
-    if not any(_has_extension(kind) for kind in table.schema.types):
+    import pyarrow as pa
+
+    columns, names = list(table.columns), table.column_names
+    odd = [i for i, kind in enumerate(table.schema.types) if _has_extension(kind)]
+    if not odd:
         return table
     scratch = scratch_connection().cursor()
-    names = table.column_names
-    scratch.register("rows", table.rename_columns([f"c{i}" for i in range(len(names))]))
-    return arrow_of(scratch.execute("SELECT * FROM rows")).rename_columns(names)
+    scratch.register("rows", table.select(odd).rename_columns([f"c{i}" for i in odd]))
+    for number, column in zip(odd, arrow_of(scratch.execute("FROM rows")).columns, strict=True):
+        columns[number] = column
+    return pa.table(columns, names=names)
 
 
 def _has_extension(kind: pa.DataType) -> bool:

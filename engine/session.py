@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from threading import Event, RLock
@@ -18,7 +18,6 @@ from memql.engine.bind.files import bind_copy
 from memql.engine.bind.parameters import Parameters, Values, name_parameters
 from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.writes import TableChange
-from memql.engine.calibrations import calibrations_of
 from memql.engine.catalog import CatalogTable
 from memql.engine.catalogchanges import CatalogChanges
 from memql.engine.context import Progress, StatementContext, check_cancel
@@ -58,6 +57,8 @@ from memql.storage.store import Store
 from memql.storage.transaction import Transaction
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from memql.engine.model.prefix import Prefix
 
 
@@ -195,7 +196,7 @@ class Session:
             self._plans.put(key, KnownPlan(signature, plan, values.looked_at))
         return plan, values
 
-    def executemany(self, text: str, rows: list[Parameters]) -> int:
+    def executemany(self, text: str, rows: Sequence[Parameters] | pa.Table) -> int:
         """Run one change for each set of parameters, all or none; return the rows written."""
         with self._lock:
             self._check_open()
@@ -208,7 +209,8 @@ class Session:
                 try:
                     self.note(context)
                     tree = self._parse(text, context.settings.max_statement_bytes)
-                    count = run_each(tree, rows, context, self._plan, self._run_any)
+                    tables = self._views(context).tables
+                    count = run_each(tree, rows, tables, context, self._plan, self._run_any)
                     if own and not rights_hold(context.rights, self._store):
                         raise rights_changed()
                 except BaseException:
@@ -480,7 +482,6 @@ class Session:
             self._transaction.active,
             self._models,
             self._segments,
-            calibrations_of(self._store),
             context,
             values,
         )

@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from memql.connection import Connection, Cursor, connect
+from memql.connection import Connection, connect
+from memql.cursor import Cursor
 from memql.errors import (
     DatabaseError,
     DataError,
@@ -86,6 +87,6 @@ __all__ = [
 
 def load_ipython_extension(shell: object) -> None:
     """Load the magics: ``%load_ext memql``."""
-    from memql.magics import load
+    from memql.jupyter import load
 
     load(shell)

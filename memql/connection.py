@@ -1,24 +1,26 @@
-"""The Python door: a DB-API 2.0 connection and its cursors."""
+"""The Python door: ``connect`` and the DB-API 2.0 connection that it gives."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from memql import errors
-from memql.errors import InterfaceError, ProgrammingError
+from memql.cursor import Cursor, Parameters
+from memql.errors import InterfaceError
+from memql.rows import Row, RowFactory, tuple_row
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
+    from typing_extensions import TypeVar
 
-    from memql.engine.result import Result
     from memql.engine.session import Session
 
-Parameters = Sequence[Any] | Mapping[str, Any]
+    Other = TypeVar("Other")
 
 
 def connect(
@@ -30,7 +32,8 @@ def connect(
     allowed_folders: Sequence[str | os.PathLike[str]] | None = None,
     password: str | None = None,
     token: str | None = None,
-) -> Connection:
+    row_factory: RowFactory[Row] | None = None,
+) -> Connection[Row]:
     """Open a store and return a connection to it; a new folder becomes a new store.
 
     Args:
@@ -47,6 +50,7 @@ def connect(
             and write files; None or an empty list is none. For administrators only.
         password: of the user, in a store that has users.
         token: in the place of a password.
+        row_factory: in which form cursors give rows (see ``memql.rows``); None is tuples.
 
     Raises:
         OperationalError: another process has the store open, the folder is not a store, or nobody
@@ -111,13 +115,24 @@ def connect(
     except BaseException:
         opened.close()
         raise
-    return Connection(session)
+    factory: RowFactory[Any] = tuple_row if row_factory is None else row_factory
+    return Connection(session, factory, opened.name)
 
 
-class Connection:
-    """A connection to a store: autocommit unless BEGIN or ``with`` a transaction.
+class Connection(Generic[Row]):
+    """A connection to a store: autocommit unless a transaction is begun.
 
     Used with ``with``, it commits (or, after an error, rolls back) and closes.
+
+    Attributes:
+        row_factory: makes the rows of new cursors (see ``memql.rows``).
+
+    >>> import memql
+    >>> with memql.connect() as con:
+    ...     con.execute("SELECT 1").fetchone()
+    (1,)
+    >>> con
+    <memql.Connection, closed>
     """
 
     # PEP 249 offers the exceptions here too, for code that holds a connection and no module.
@@ -132,51 +147,200 @@ class Connection:
     ProgrammingError = errors.ProgrammingError
     NotSupportedError = errors.NotSupportedError
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, row_factory: RowFactory[Row], store: str) -> None:
+        self.row_factory = row_factory
+        self._store = store
         self._session = session
         self._closed = False
 
-    def cursor(self) -> Cursor:
-        """Return a new cursor; all cursors of a connection share its transaction."""
-        self._check_open()
-        return Cursor(self)
+    # -- statements -----------------------------------------------------------------------------
 
-    def execute(self, statement: str, parameters: Parameters | None = None) -> Cursor:
-        """Run one statement on a new cursor and return it."""
+    @overload
+    def cursor(self) -> Cursor[Row]: ...
+    @overload
+    def cursor(self, row_factory: RowFactory[Other]) -> Cursor[Other]: ...
+    def cursor(self, row_factory: RowFactory[Any] | None = None) -> Cursor[Any]:
+        """Return a new cursor; all cursors of a connection share its transaction.
+
+        Args:
+            row_factory: in which form it gives rows; None is the connection's.
+
+        Raises:
+            InterfaceError: the connection is closed.
+
+        >>> import memql
+        >>> from memql.rows import dict_row
+        >>> memql.connect().cursor(row_factory=dict_row).execute("SELECT 1 AS a").fetchall()
+        [{'a': 1}]
+        """
+        self._check_open()
+        return Cursor(self, self.row_factory if row_factory is None else row_factory)
+
+    def execute(self, statement: str, parameters: Parameters | None = None) -> Cursor[Row]:
+        """Run one statement on a new cursor and return it.
+
+        Args:
+            statement: MemQL; ``?`` or ``$name`` stand for parameters.
+            parameters: a sequence for ``?``, a mapping for ``$name``.
+
+        Raises:
+            Error: see ``memql.errors``; outside of a transaction nothing of the statement stays.
+
+        >>> import memql
+        >>> memql.connect().execute("SELECT ? || '!'", ["tea"]).fetchone()
+        ('tea!',)
+        """
         return self.cursor().execute(statement, parameters)
 
-    def executemany(self, statement: str, parameters: Sequence[Parameters]) -> Cursor:
-        """Run one statement for each set of parameters, all or none, on a new cursor."""
+    def executemany(
+        self, statement: str, parameters: Sequence[Parameters] | pa.Table
+    ) -> Cursor[Row]:
+        """Run one change for each set of parameters, all or none, on a new cursor.
+
+        Args:
+            statement: a change.
+            parameters: one set for each time; of an Arrow table or a data frame each row is one.
+
+        Raises:
+            Error: as ``execute``.
+
+        >>> import memql
+        >>> con = memql.connect()
+        >>> con.executemany("INSERT INTO memories (content) VALUES (?)", [["a"], ["b"]]).rowcount
+        2
+        """
         return self.cursor().executemany(statement, parameters)
 
+    def ingest(
+        self,
+        table: str,
+        data: Any,
+        mode: Literal["append", "create", "replace", "create_append"] = "append",
+    ) -> int:
+        """Insert the rows of a table or data frame, all or none; return how many.
+
+        Args:
+            table: ``memories``, or the name of a table; of another owner's as ``owner.name``.
+            data: an Arrow table or reader, a pandas or polars data frame, or anything else with
+                ``__arrow_c_stream__``. Columns go by their names, in any order; those that it
+                lacks get their defaults.
+            mode: ``append`` to a table that is there, ``create`` one, ``replace`` what is there,
+                or ``create_append``: create it if it is not there. ``memories`` takes ``append``.
+
+        Raises:
+            InterfaceError: the data is nothing like a table, or there is no such mode.
+            ProgrammingError: an unknown table or column.
+            IntegrityError, DataError: a value that the table does not take.
+
+        >>> import memql, pyarrow as pa
+        >>> con = memql.connect()
+        >>> con.ingest("memories", pa.table({"content": ["a", "b"], "kind": ["fact", None]}))
+        2
+        """
+        from memql.ingest import ingest
+
+        self._check_open()
+        return ingest(self, table, data, mode)
+
+    # -- transactions ---------------------------------------------------------------------------
+
     def begin(self) -> None:
-        """Begin a transaction, as BEGIN does."""
+        """Begin a transaction, as BEGIN does.
+
+        Raises:
+            ProgrammingError: one is open.
+
+        >>> import memql
+        >>> con = memql.connect()
+        >>> con.begin()
+        >>> con.in_transaction
+        True
+        """
         self._check_open()
         self._session.begin()
 
     def commit(self) -> None:
-        """Commit the open transaction, if there is one."""
+        """Commit the open transaction, if there is one.
+
+        Raises:
+            OperationalError: another transaction changed the same rows first; this one is undone.
+
+        >>> import memql
+        >>> memql.connect().commit()
+        """
         self._check_open()
         self._session.commit()
 
     def rollback(self) -> None:
-        """Undo the open transaction, if there is one."""
+        """Undo the open transaction, if there is one.
+
+        >>> import memql
+        >>> con = memql.connect()
+        >>> con.begin()
+        >>> _ = con.execute("INSERT INTO memories (content) VALUES ('a')")
+        >>> con.rollback()
+        >>> con.execute("SELECT count(*) FROM memories").fetchone()
+        (0,)
+        """
         self._check_open()
         self._session.rollback()
 
-    @property
-    def user(self) -> str | None:
-        """Who asks; None is the administrator of an embedded store."""
-        return self._session.user
+    @contextmanager
+    def transaction(self) -> Iterator[Connection[Row]]:
+        """Begin a transaction; commit it at the end of ``with``, or undo it after an error.
+
+        Raises:
+            ProgrammingError: a transaction is open: they do not nest.
+
+        >>> import memql
+        >>> con = memql.connect()
+        >>> with con.transaction():
+        ...     _ = con.execute("INSERT INTO memories (content) VALUES ('a')")
+        >>> con.in_transaction, con.execute("SELECT count(*) FROM memories").fetchone()
+        (False, (1,))
+        """
+        self.begin()
+        try:
+            yield self
+        except BaseException:
+            if not self._closed:
+                self.rollback()
+            raise
+        self.commit()
 
     @property
     def in_transaction(self) -> bool:
-        """Whether BEGIN was given and neither COMMIT nor ROLLBACK."""
+        """Whether BEGIN was given and neither COMMIT nor ROLLBACK.
+
+        >>> import memql
+        >>> memql.connect().in_transaction
+        False
+        """
         return self._session.in_transaction
+
+    # -- what runs ------------------------------------------------------------------------------
+
+    @property
+    def user(self) -> str | None:
+        """Who asks; None is the administrator of an embedded store.
+
+        >>> import memql
+        >>> memql.connect(user="alice").user
+        'alice'
+        """
+        return self._session.user
 
     @property
     def progress(self) -> Callable[[int, int], None] | None:
-        """Called with (tokens done, tokens in all) while a model computes; None calls nothing."""
+        """Called with (tokens done, tokens in all) while a model computes; None calls nothing.
+
+        >>> import memql
+        >>> con = memql.connect()
+        >>> _ = con.execute("INSERT INTO memories (content) VALUES ('Ann likes tea.')")
+        >>> con.progress = lambda done, total: print(f"{done} of {total} tokens")
+        >>> _ = con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION")
+        14 of 14 tokens
+        """
         return self._session.progress.report
 
     @progress.setter
@@ -184,12 +348,27 @@ class Connection:
         self._session.progress.report = report
 
     def interrupt(self) -> None:
-        """Stop the statement that another thread runs on this connection."""
+        """Stop the statement that another thread runs on this connection.
+
+        That statement raises ``OperationalError``; where none runs nothing happens.
+
+        >>> import memql
+        >>> memql.connect().interrupt()
+        """
         self._check_open()
         self._session.interrupt()
 
     def close(self) -> None:
-        """Close the connection; an open transaction is undone."""
+        """Close the connection; an open transaction is undone.
+
+        >>> import memql
+        >>> con = memql.connect()
+        >>> con.close()
+        >>> con.execute("SELECT 1")
+        Traceback (most recent call last):
+        memql.errors.InterfaceError: the connection is closed
+        hint: open another: memql.connect(...)
+        """
         self._closed = True
         self._session.close()
 
@@ -201,7 +380,7 @@ class Connection:
                 code="08003",
             )
 
-    def __enter__(self) -> Connection:
+    def __enter__(self) -> Connection[Row]:
         self._check_open()
         return self
 
@@ -220,186 +399,9 @@ class Connection:
             finally:
                 self.close()
 
-
-class Cursor:
-    """Runs statements and fetches their rows.
-
-    Attributes:
-        arraysize: how many rows ``fetchmany`` gives if it is not told.
-        connection: the connection it belongs to.
-    """
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.arraysize = 1
-        self._result: Result | None = None
-        self._closed = False
-
-    @property
-    def description(self) -> list[tuple[str, str, None, None, None, None, None]] | None:
-        """For each column (name, type, and five times None); None without rows."""
-        if self._result is None or not self._result.columns:
-            return None
-        return [(c.name, c.type, None, None, None, None, None) for c in self._result.columns]
-
-    @property
-    def rowcount(self) -> int:
-        """Rows written by the last change; -1 after a query."""
-        return self._result.rowcount if self._result is not None else -1
-
-    def execute(self, statement: str, parameters: Parameters | None = None) -> Cursor:
-        """Run one statement.
-
-        Args:
-            statement: MemQL; ``?`` or ``$name`` stand for parameters.
-            parameters: a sequence for ``?``, a mapping for ``$name``.
-
-        Raises:
-            Error: see ``memql.errors``.
-        """
-        self._check_open()
-        _check_parameters(parameters)
-        self._drop_result()
-        self._result = self.connection._session.execute(statement, parameters)
-        return self
-
-    def stream(self, statement: str, parameters: Parameters | None = None) -> Iterator[str]:
-        """Run a SELECT with one answer and return the pieces of its text as they are made.
-
-        Joined, the pieces are the answer. After the last one the row can be fetched, with the
-        answer as ``execute`` gives it; giving the iterator up ends the work.
-
-        Args:
-            statement: a SELECT with one ``generate``.
-            parameters: as in ``execute``.
-
-        Raises:
-            Error: see ``memql.errors``.
-        """
-        self._check_open()
-        _check_parameters(parameters)
-        self._drop_result()
-        pieces = self.connection._session.stream(statement, parameters)
-
-        def given() -> Iterator[str]:
-            try:
-                yield from pieces
-                self._result = pieces.result
-            finally:
-                pieces.close()
-
-        return given()
-
-    def progress(self) -> tuple[int, int]:
-        """Return (tokens done, tokens in all) of the prompt that a model computes just now.
-
-        For another thread than the one whose statement runs; (0, 0) before a model has computed.
-        """
-        progress = self.connection._session.progress
-        return progress.done_tokens, progress.total_tokens
-
-    def executemany(self, statement: str, parameters: Sequence[Parameters]) -> Cursor:
-        """Run one change for each set of parameters: all of them, or none."""
-        from memql.engine.result import Result
-
-        self._check_open()
-        self._drop_result()
-        count = self.connection._session.executemany(statement, list(parameters))
-        self._result = Result(rowcount=count)
-        return self
-
-    def fetchone(self) -> tuple[Any, ...] | None:
-        """Return the next row, None after the last."""
-        rows = self._wrapped(self._rows().fetchmany(1))
-        return rows[0] if rows else None
-
-    def fetchmany(self, size: int | None = None) -> list[tuple[Any, ...]]:
-        """Return the next rows, at most ``size`` (default ``arraysize``)."""
-        return self._wrapped(self._rows().fetchmany(self.arraysize if size is None else size))
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """Return all rows that are left."""
-        return self._wrapped(self._rows().fetchall())
-
-    def arrow(self) -> pa.Table:
-        """Return all rows that are left as an Arrow table; answers are text, forms their id."""
-        return self._rows().arrow()
-
-    def df(self) -> pd.DataFrame:
-        """Return all rows that are left as a pandas data frame (needs ``memql[pandas]``)."""
-        try:
-            import pandas  # noqa: F401 - Arrow imports it, and its own error names no way out
-        except ImportError:
-            raise InterfaceError(
-                "df() needs pandas",
-                hint="pip install pandas, or use arrow()",
-                code="0A000",
-            ) from None
-        return self.arrow().to_pandas()
-
-    def setinputsizes(self, sizes: Sequence[Any]) -> None:
-        """Do nothing, as PEP 249 allows."""
-
-    def setoutputsize(self, size: int, column: int | None = None) -> None:
-        """Do nothing, as PEP 249 allows."""
-
-    def close(self) -> None:
-        """Close the cursor."""
-        self._drop_result()
-        self._closed = True
-
-    def _wrapped(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        result = self._result
-        if result is None or not result.objects:
-            return rows
-        from memql.values import value_of
-
-        load = self.connection._session.prefix_of
-        return [
-            tuple(
-                value_of(value, load) if column in result.objects and value is not None else value
-                for column, value in enumerate(row)
-            )
-            for row in rows
-        ]
-
-    def _rows(self) -> Result:
-        self._check_open()
-        if self._result is None or not self._result.columns:
-            raise ProgrammingError(
-                "there are no rows to fetch", hint="execute a query first", code="24000"
-            )
-        return self._result
-
-    def _drop_result(self) -> None:
-        if self._result is not None:
-            self._result.close()
-            self._result = None
-
-    def _check_open(self) -> None:
+    def __repr__(self) -> str:
         if self._closed:
-            raise InterfaceError(
-                "the cursor is closed", hint="open another: connection.cursor()", code="24000"
-            )
-        self.connection._check_open()
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        while (row := self.fetchone()) is not None:
-            yield row
-
-    def __enter__(self) -> Cursor:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-def _check_parameters(parameters: Parameters | None) -> None:
-    if parameters is not None and (
-        isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence | Mapping)
-    ):
-        raise ProgrammingError(
-            f"parameters are a sequence or a mapping, found {type(parameters).__name__}",
-            hint="pass [value] for one ?",
-            code="22023",
-        )
+            return "<memql.Connection, closed>"
+        who = "the administrator" if self.user is None else self.user
+        state = ", in a transaction" if self.in_transaction else ""
+        return f"<memql.Connection to {self._store} as {who}{state}>"

@@ -28,8 +28,8 @@ def TimestampFromTicks(ticks: float) -> datetime.datetime:
 class DBAPIType:
     """A kind of column types: equal to each type code of ``description`` that belongs to it.
 
-    >>> NUMBER == "BIGINT", STRING == "BIGINT", NUMBER == "DECIMAL(18,3)"
-    (True, False, True)
+    >>> NUMBER == "BIGINT", STRING == "BIGINT", NUMBER == "DECIMAL(18,3)", NUMBER == "BIGINT[]"
+    (True, False, True, False)
     """
 
     def __init__(self, *types: str) -> None:
@@ -37,7 +37,8 @@ class DBAPIType:
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, str):
-            return other.partition("(")[0] in self._types
+            name, bracket, rest = other.partition("(")
+            return name in self._types and (not bracket or rest.endswith(")"))
         return self is other
 
     def __hash__(self) -> int:

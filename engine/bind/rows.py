@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -46,6 +46,38 @@ def arrow_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Tabl
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             return None  # DuckDB has an error that names the value
     return pa.table(dict(zip(columns, arrays, strict=True)))
+
+
+def plain_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Table | None:
+    """Return rows of any table as an Arrow table; None where a column has values of two types.
+
+    Args:
+        columns: what to call them.
+        rows: a value for each column.
+    """
+    import pyarrow as pa
+
+    arrays = []
+    for values in zip(*rows, strict=True):
+        found = set(map(type, values)) - {type(None)}
+        kind = next(iter(found), None)
+        if len(found) > 1 or kind not in _PLAIN:
+            return None
+        if kind is UUID:
+            values = tuple(None if value is None else str(value) for value in values)
+        elif kind is datetime and any(value is not None and value.tzinfo for value in values):
+            if any(value is not None and value.tzinfo is None for value in values):
+                return None
+            values = tuple(None if value is None else value.astimezone(UTC) for value in values)
+        try:
+            arrays.append(pa.array(values))
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+            return None  # a number beyond 64 bits; of a text DuckDB has an error that names it
+    return pa.table(dict(zip(columns, arrays, strict=True)))
+
+
+# Types whose values are in Arrow what they are as parameters.
+_PLAIN = {None, bool, int, float, str, bytes, date, datetime, UUID}
 
 
 def _arrow_type(kind: str) -> pa.DataType:

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from memql.engine.catalog import CatalogTable
+from memql.engine.constraints import (
+    CONSTRAINT_COLUMNS,
+    INDEX_COLUMNS,
+    SEQUENCE_COLUMNS,
+    constraints,
+    indexes,
+    sequences,
+)
 from memql.engine.govern.listing import governance_tables
 from memql.engine.models import MODEL_COLUMNS, Models, summary
 from memql.engine.run.settings import SETTINGS
@@ -36,7 +44,10 @@ def catalog_tables(
     settings = context.settings
     return {
         **governance_tables(context.rights, views.executor.cursor),
+        "constraints": CatalogTable(CONSTRAINT_COLUMNS, lambda: constraints(views.views.tables)),
+        "indexes": CatalogTable(INDEX_COLUMNS, lambda: indexes(views.views.tables)),
         "models": CatalogTable(MODEL_COLUMNS, lambda: summary(models.entries())),
+        "sequences": CatalogTable(SEQUENCE_COLUMNS, lambda: sequences(views.views.tables)),
         "settings": CatalogTable(
             SETTING_COLUMNS, lambda: setting_rows(settings, defaults, SETTINGS)
         ),

@@ -1,10 +1,9 @@
-"""EXPLAIN: a plan, and what is known or happened of each prompt, as text or JSON."""
+"""EXPLAIN: a plan, and what is known or happened of each prompt."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlglot import exp
@@ -30,39 +29,22 @@ from memql.engine.plan import (
 from memql.engine.printing import print_sql
 from memql.engine.reuse import Brought
 from memql.engine.run.executor import Executor
+from memql.engine.run.operator import Operator, as_json, as_mermaid, as_text, shown_value
+from memql.engine.run.page import as_page
 from memql.engine.run.trace import CutTrace, PromptTrace, Trace
-from memql.engine.unbuilt import not_yet
 from memql.errors import NotSupportedError
 
 # The ways that lost, cheapest first: each node on the way to a boundary makes one more.
 MOST_ALTERNATIVES = 3
 
 
-@dataclass(frozen=True)
-class Operator:
-    """One operator of an explained plan.
-
-    Args:
-        name: what it does.
-        details: shown always; ``costs`` (seconds, bytes) only with COSTS on.
-    """
-
-    name: str
-    details: dict[str, Any] = field(default_factory=dict)
-    costs: dict[str, Any] = field(default_factory=dict)
-    inputs: tuple[Operator, ...] = ()
-
-
 def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Executor) -> list[str]:
-    """Run a plan as far as EXPLAIN does and return its lines, or one JSON document.
+    """Run a plan as far as EXPLAIN does and return its lines, or one document.
 
     Raises:
-        NotSupportedError: a format that is not there yet, or ANALYZE of a change.
+        NotSupportedError: ANALYZE of a change.
     """
-    form = tree.args.get("format") or "TEXT"
     analyze, costs = bool(tree.args.get("analyze")), bool(tree.args.get("costs"))
-    if form not in ("TEXT", "JSON"):
-        raise not_yet(f"EXPLAIN (FORMAT {form.lower()})")
     if not isinstance(planned, Optimized):
         if analyze:
             raise NotSupportedError(
@@ -88,7 +70,15 @@ def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Exe
     rights = executor.context.rights
     if rights.name is not None and not reads_own_only(rights):
         operator = _without_costs(operator)
-    return [as_json(operator, costs=costs)] if form == "JSON" else as_text(operator, costs=costs)
+    return _FORMATS[tree.args.get("format") or "TEXT"](operator, costs, executor.context.text)
+
+
+_FORMATS: dict[str, Callable[[Operator, bool, str], list[str]]] = {
+    "TEXT": lambda operator, costs, text: as_text(operator, costs=costs),
+    "JSON": lambda operator, costs, text: [as_json(operator, costs=costs)],
+    "MERMAID": lambda operator, costs, text: as_mermaid(operator, costs=costs),
+    "HTML": lambda operator, costs, text: [as_page(operator, text, costs=costs)],
+}
 
 
 def _without_costs(operator: Operator) -> Operator:
@@ -248,7 +238,9 @@ def _costs(one: PromptTrace, way: Way, brought: Brought | None) -> dict[str, Any
         costs["first_token_seconds"] = one.answered.first_token_seconds
         costs["seconds"] = one.answered.seconds
     for number, other in enumerate(choice.others[:MOST_ALTERNATIVES], start=1):
-        seconds = "not calibrated" if other.seconds is None else _value("seconds", other.seconds)
+        seconds = (
+            "not calibrated" if other.seconds is None else shown_value("seconds", other.seconds)
+        )
         costs[f"alternative_{number}"] = f"{describe_way(other)}: {seconds}"
     return costs
 
@@ -264,51 +256,3 @@ def _explain_change(verb: str, relation: Relation) -> Operator:
     parts = tuple(_part(part, None, False) for part in relation.parts)
     details["rows from"] = shown_sql(relation.query)
     return Operator(verb.capitalize(), details, inputs=parts)
-
-
-def as_text(operator: Operator, *, costs: bool) -> list[str]:
-    """Return the plan as lines: a tree with one operator or detail on each."""
-    lines: list[str] = []
-    _write(operator, "", "", lines, costs)
-    return lines
-
-
-def _write(operator: Operator, lead: str, below: str, lines: list[str], costs: bool) -> None:
-    lines.append(f"{lead}{operator.name}")
-    shown = {**operator.details, **(operator.costs if costs else {})}
-    bar = "│ " if operator.inputs else "  "
-    for name, value in shown.items():
-        lines.append(f"{below}{bar}{name}: {_value(name, value)}")
-    for number, child in enumerate(operator.inputs):
-        last = number == len(operator.inputs) - 1
-        corner, rail = ("└─ ", "   ") if last else ("├─ ", "│  ")
-        _write(child, below + corner, below + rail, lines, costs)
-
-
-NOT_TOLD = "not told: a row may be another owner's"
-
-
-def _value(name: str, value: Any) -> str:
-    if value is None:
-        return "not known before the answers" if name == "rows" else NOT_TOLD
-    if name.endswith("seconds") and isinstance(value, float):
-        return f"{value * 1000:.1f} ms"
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return str(value)
-
-
-def as_json(operator: Operator, *, costs: bool) -> str:
-    """Return the plan as one JSON document."""
-
-    def document(one: Operator) -> dict[str, Any]:
-        return {
-            "operator": one.name,
-            **one.details,
-            **(one.costs if costs else {}),
-            "inputs": [document(child) for child in one.inputs],
-        }
-
-    return json.dumps(document(operator), indent=2, ensure_ascii=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
@@ -15,6 +15,10 @@ from memql.engine.context import StatementContext
 from memql.engine.optimize import Optimized
 from memql.engine.plancache import KnownPlan
 from memql.engine.result import Result
+from memql.engine.tables import Tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # The statements that have a plan, which is kept.
 PLANNED = (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge, syntax.Materialize)
@@ -24,7 +28,8 @@ Planned = Optimized | ChangePlan | exp.Expr
 
 def run_each(
     tree: exp.Expr,
-    rows: Sequence[Parameters],
+    rows: Sequence[Parameters] | pa.Table,
+    tables: Tables,
     context: StatementContext,
     plan: Callable[[exp.Expr, StatementContext, Values], Optimized | ChangePlan],
     run: Callable[[Planned, StatementContext, Values], Result],
@@ -32,14 +37,15 @@ def run_each(
     """Run a statement for each set of parameters; return the rows written.
 
     Args:
-        rows: one set of parameters for each time.
+        rows: one set of parameters for each time, or a row of an Arrow table.
+        tables: those that the user may name.
         plan: makes the plan of a statement that has one.
         run: runs a plan, or a tree that has none.
     """
     count = 0
     plans: dict[int, KnownPlan] = {}
     files: dict[str, Any] = {}  # a kept plan reads the rows that were read for it
-    for batch in batches(tree, rows):
+    for batch in batches(tree, rows, tables):
         files.update(batch.tables)
         known = plans.get(id(batch.tree))
         if known is not None:

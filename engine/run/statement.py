@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memql.engine.bind.parameters import Values
-from memql.engine.calibrations import Calibrations
+from memql.engine.calibrations import Calibrations, calibrations_of
 from memql.engine.context import StatementContext
 from memql.engine.cost import Calibration
 from memql.engine.model.spec import ModelSpec
@@ -33,9 +33,13 @@ class Statement:
     in_transaction: bool
     models: Models
     segments: Segments
-    calibrations: Calibrations
     context: StatementContext
     values: Values
+
+    @property
+    def calibrations(self) -> Calibrations:
+        """What is known of the speed of models with this store."""
+        return calibrations_of(self.store)
 
     def runs(self, rule: str) -> bool:
         """Tell whether a rule of the adaptive stage is switched on."""

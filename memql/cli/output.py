@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from memql.connection import Cursor
+    from memql.cursor import Cursor
 
     Description = Sequence[tuple[str, str, None, None, None, None, None]]
 
@@ -86,7 +86,7 @@ def write_table(cursor: Cursor, console: Console, *, note: str = "") -> None:
         return
     answers = [value for row in rows for value in row if isinstance(value, Answer)]
     for answer in answers if len(answers) <= _TOLD_ANSWERS else []:
-        _write_note(console, taken(answer), "")
+        _write_note(console, answer.taken, "")
     _write_note(console, f"{len(rows):,} row{'' if len(rows) == 1 else 's'}", note)
 
 
@@ -123,20 +123,6 @@ def changed(count: int) -> str:
     ('1 memory written', 'done')
     """
     return "done" if count < 0 else f"{count:,} memor{'y' if count == 1 else 'ies'} written"
-
-
-def taken(answer: Answer) -> str:
-    """Return what an answer took, in words."""
-    if answer.reused_tokens is None or answer.first_token_seconds is None:
-        return (
-            f"{answer.form} for {answer.model}: {answer.tokens:,} tokens; what was reused is not "
-            "told where a memory is another owner's"
-        )
-    return (
-        f"{answer.form} for {answer.model}: {answer.tokens:,} tokens = {answer.reused_tokens:,} "
-        f"reused + {answer.computed_tokens:,} computed; first token after "
-        f"{answer.first_token_seconds * 1000:.1f} ms"
-    )
 
 
 def grid(names: Sequence[str], *, plain: bool) -> Table:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 # Work that ends sooner shows no bar: it would only flicker, and drawing it costs time.
-_PATIENCE_SECONDS = 0.5
+PATIENCE_SECONDS = 0.5
 
 
 class Bar:
@@ -39,7 +39,7 @@ class Bar:
         if not self._console.is_terminal:
             return
         if self._progress is None or self._task is None:
-            if not self._keep and time.monotonic() - self._began < _PATIENCE_SECONDS:
+            if not self._keep and time.monotonic() - self._began < PATIENCE_SECONDS:
                 return
             self._progress = self._begun()
             self._task = self._progress.add_task(self._title, total=total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # What a semicolon may stand in without ending a statement, each closed or cut off by the end.
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""
       '(?:[^']|'')*(?:'|\Z)
     | "(?:[^"]|"")*(?:"|\Z)
@@ -43,7 +43,7 @@ class StatementReader:
         """Add a line and return the statements that are complete now, without semicolons."""
         self._text += line.rstrip("\n") + "\n"
         done, start = [], 0
-        for token in _TOKEN.finditer(self._text):
+        for token in TOKEN.finditer(self._text):
             if token["end"]:
                 done.append(self._text[start : token.start()].lstrip())
                 start = token.end()

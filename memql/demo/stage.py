@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from memql.cli.output import changed, taken, write_rows
+from memql.cli.output import changed, write_rows
 from memql.cli.progress import Bar
 from memql.connection import Connection
 from memql.values import Answer
@@ -94,7 +94,7 @@ class Stage:
         write_rows(description, rows, self.console)
         answers = [value for row in rows for value in row if isinstance(value, Answer)]
         if len(answers) == 1:
-            self.say(taken(answers[0]))
+            self.say(answers[0].taken)
         return rows
 
     def answer(self, connection: Connection, statement: str) -> Answer:

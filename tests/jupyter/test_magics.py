@@ -67,7 +67,7 @@ def test_content_cannot_write_into_the_page(shell: Any) -> None:
 def test_a_plan_and_a_prompt_are_readable(shell: Any) -> None:
     run(shell, "%memql INSERT INTO memories (content) VALUES ('a < b')")
     plan = run(shell, "%memql EXPLAIN SELECT content FROM memories WHERE content = '<'")
-    assert plan._repr_html_().startswith("<pre>")
+    assert plan._repr_html_().startswith("<pre ")
     assert "'<'" not in plan._repr_html_()
     prompt = run(shell, "%memql SELECT content FROM memories MATERIALIZE AS PLAINTEXT")
     assert "- a &lt; b" in prompt._repr_html_()
@@ -117,7 +117,7 @@ def test_connect_opens_a_store_as_a_user(shell: Any, tmp_path: Path) -> None:
         ("%%memql\nSELECT x FROM memories", "         ^"),
         ("%memql connect a b c", "unrecognized arguments: b c"),
         ("%memql connect 'a", "No closing quotation"),
-        ("%%memql SELECT 1\nSELECT 2", "takes nothing behind it"),
+        ("%%memql SELECT 1\nSELECT 2", "takes no statement on its own line"),
     ],
 )
 def test_an_error_is_short(
@@ -146,10 +146,10 @@ def test_a_store_with_users_asks_for_a_password(
     store = str(tmp_path / "store.memql")
     with memql.connect(store) as con:
         con.execute("CREATE USER ann PASSWORD 'ann-pw'")
-    monkeypatch.setattr("memql.magics.getpass", lambda prompt: "ann-pw")
+    monkeypatch.setattr("memql.jupyter.notebook.getpass", lambda prompt: "ann-pw")
     run(shell, f"%memql connect {store} --user ann")
     assert list(run(shell, "%memql SHOW USERS"))[0][0] == "ann"
-    monkeypatch.setattr("memql.magics.getpass", lambda prompt: "wrong")
+    monkeypatch.setattr("memql.jupyter.notebook.getpass", lambda prompt: "wrong")
     with pytest.raises(memql.Error, match="password or token is wrong"):
         run(shell, f"%memql connect {store} --user ann")
     monkeypatch.setenv("MEMQL_PASSWORD", "ann-pw")
