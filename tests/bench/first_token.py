@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from memql.engine.reuse import load_chain
 from memql.storage.nodes import LayerHeader, NodeHeader
 from memql.storage.store import Store
 
-from .measure import Ratio, check, in_turns, print_table, timed
+from .measure import Ratio, Times, check, cpu_timed, in_turns, print_table, timed
 from .shapes import SHAPES, first_token, random_ids, random_runtime
 
 ROUNDS = 3
@@ -70,8 +70,17 @@ def run(rounds: int | None) -> None:
                 rows.append(_compared(runtime, store, key, memory, question, rounds or ROUNDS))
     torch.set_num_threads(threads_before)
     print(f"{MODEL} shape, bfloat16, random weights, a question of {QUESTION_TOKENS} tokens\n")
-    head = ("memory", "threads", "full prefill", "activation", "of it loading", "ratio")
+    head = (
+        "memory",
+        "threads",
+        "full prefill",
+        "activation",
+        "of it loading",
+        "ratio",
+        "of CPU time",
+    )
     print_table(head, rows)
+    print("\nThe ratio of CPU time says little of several threads, and more on a busy machine.")
 
 
 def _compared(
@@ -97,11 +106,18 @@ def _compared(
     def load() -> None:
         load_chain(key, runtime.prefix(tokens + len(question)), store.activations)
 
-    times = in_turns(
-        {"text": timed(from_text), "activation": timed(from_activation), "load": timed(load)},
-        rounds,
-    )
+    cpu_seconds: dict[str, list[float]] = {}
+
+    def clocked(name: str, run_it: Callable[[], None]) -> Callable[[], float]:
+        def both() -> None:
+            cpu_seconds.setdefault(name, []).append(cpu_timed(run_it)())
+
+        return timed(both)
+
+    ways = {"text": from_text, "activation": from_activation, "load": load}
+    times = in_turns({name: clocked(name, one) for name, one in ways.items()}, rounds)
     check(found["text"] == found["activation"], f"the first tokens differ: {found}")
     ratio = Ratio.of(times["text"], times["activation"])
+    cpu_ratio = Ratio.of(*(Times(tuple(cpu_seconds[name][1:])) for name in ("text", "activation")))
     threads = torch.get_num_threads()
-    return tokens, threads, times["text"], times["activation"], times["load"], ratio
+    return tokens, threads, *times.values(), ratio, cpu_ratio
