@@ -15,12 +15,13 @@ from importlib.metadata import version
 
 from memql.cli.quiet import quiet_libraries
 
-from . import duckdb_corpus, governance, locomo, overhead, planning, writes
+from . import arrow, duckdb_corpus, governance, locomo, overhead, planning, writes
 from .measure import load_average
 
 BENCHMARKS = {
     "planning": planning.run,
     "writes": writes.run,
+    "arrow": arrow.run,
     "governance": governance.run,
     "overhead": overhead.run,
     "locomo": locomo.run,
