@@ -40,13 +40,25 @@ from memql.types import (
 from memql.values import Activation, Answer, Prompt
 
 apilevel = "2.0"
-"""PEP 249."""
+"""The version of PEP 249.
+
+>>> apilevel
+'2.0'
+"""
 
 threadsafety = 2
-"""Threads may share the module and connections: a connection runs one statement at a time."""
+"""Threads may share the module and connections: a connection runs one statement at a time.
+
+>>> threadsafety
+2
+"""
 
 paramstyle = "qmark"
-"""``?``; ``$name`` works too."""
+"""Parameters are ``?``; ``$name`` works too.
+
+>>> paramstyle
+'qmark'
+"""
 
 __version__ = "0.1.0"
 

@@ -375,7 +375,10 @@ class Cursor(Generic[Row]):
         self._check_open()
         if self._result is None or not self._result.columns:
             raise ProgrammingError(
-                "there are no rows to fetch", hint="execute a query first", code="24000"
+                # jupysql takes these words of psycopg's for a statement without rows.
+                "there are no results to fetch",
+                hint="execute a query first",
+                code="24000",
             )
         return self._result
 

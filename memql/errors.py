@@ -115,7 +115,11 @@ class Position:
 
 
 class Warning(Exception):  # PEP 249 fixes the name
-    """An important warning, such as data that was cut."""
+    """An important warning, such as data that was cut.
+
+    >>> issubclass(Warning, Exception)
+    True
+    """
 
 
 class Error(Exception):
@@ -128,6 +132,18 @@ class Error(Exception):
         statement: the statement's text; with ``position`` it draws a caret under the place. One
             that may hold a password is not kept.
         code: a key of ``CODES``, for programs; without one it is that of the class.
+
+    >>> import memql
+    >>> try:
+    ...     memql.connect().execute("SELECT contnt FROM memories")
+    ... except memql.Error as error:
+    ...     print(error)
+    ...     print(error.code, error.position, error.hint)
+    unknown column 'contnt' (line 1, column 8)
+      SELECT contnt FROM memories
+             ^
+    hint: did you mean content?
+    42703 Position(line=1, column=8) did you mean content?
     """
 
     default_code: ClassVar[str] = "XX000"
@@ -164,44 +180,100 @@ class Error(Exception):
 
 
 class InterfaceError(Error):
-    """The connector was used wrongly: a closed connection, a missing parameter."""
+    """The connector was used wrongly: a closed connection, a missing parameter.
+
+    >>> import memql
+    >>> try:
+    ...     memql.connect(threads=0)
+    ... except memql.InterfaceError as error:
+    ...     print(error.message)
+    threads is a whole number from 1 to 1,024, found 0
+    """
 
     default_code = "08000"
 
 
 class DatabaseError(Error):
-    """The base of errors that concern the database."""
+    """The base of errors that concern the database.
+
+    >>> issubclass(DataError, DatabaseError), issubclass(InterfaceError, DatabaseError)
+    (True, False)
+    """
 
 
 class DataError(DatabaseError):
-    """A value is out of range, too long or of the wrong kind."""
+    """A value is out of range, too long or of the wrong kind.
+
+    >>> import memql
+    >>> try:
+    ...     memql.connect().execute("SELECT CAST('soon' AS DATE)").fetchall()
+    ... except memql.DataError as error:
+    ...     print(error.message)
+    invalid date field format: "soon", expected format is (YYYY-MM-DD)
+    """
 
     default_code = "22000"
 
 
 class OperationalError(DatabaseError):
-    """The store or the machine: locked by another process, damaged, not a store."""
+    """The store or the machine: locked by another process, damaged, not a store.
+
+    >>> import memql
+    >>> try:
+    ...     memql.connect(__file__)
+    ... except memql.OperationalError as error:
+    ...     print(error.message.rpartition(": ")[2])
+    it is a file
+    """
 
     default_code = "58000"
 
 
 class IntegrityError(DatabaseError):
-    """A constraint of the data would not hold."""
+    """A constraint of the data would not hold.
+
+    >>> import memql
+    >>> try:
+    ...     memql.connect().execute("INSERT INTO memories (content) VALUES (NULL)")
+    ... except memql.IntegrityError as error:
+    ...     print(error.message)
+    the content of a memory cannot be NULL (row 1)
+    """
 
     default_code = "23000"
 
 
 class InternalError(DatabaseError):
-    """A bug in MemQL."""
+    """A bug in MemQL.
+
+    >>> InternalError("it cannot be").code
+    'XX000'
+    """
 
 
 class ProgrammingError(DatabaseError):
-    """The statement is wrong: syntax, an unknown name or option, a missing right."""
+    """The statement is wrong: syntax, an unknown name or option, a missing right.
+
+    >>> import memql
+    >>> try:
+    ...     memql.connect().execute("SELECT FROM WHERE")
+    ... except memql.ProgrammingError as error:
+    ...     print(error.message)
+    syntax error at 'WHERE': expected a table name
+    """
 
     default_code = "42000"
 
 
 class NotSupportedError(DatabaseError):
-    """A valid request for something that MemQL does not do."""
+    """A valid request for something that MemQL does not do.
+
+    >>> import memql
+    >>> try:
+    ...     memql.connect().execute("CREATE SCHEMA s")
+    ... except memql.NotSupportedError as error:
+    ...     print(error.message)
+    MemQL does not run CREATE SCHEMA statements
+    """
 
     default_code = "0A000"

@@ -74,6 +74,19 @@ def test_lines(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         bench("lines")
 
 
+def test_arrow(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow = importlib.import_module("tests.bench.arrow")
+    monkeypatch.setattr(arrow, "MEMORIES", 4000)
+    printed = bench("arrow")
+    assert "4,000 memories to an Arrow table" in printed
+    assert printed.count(" ms (") == 9
+    # A table that lacks rows is no figure.
+    shorter = memql.Cursor.to_arrow_table
+    monkeypatch.setattr(memql.Cursor, "to_arrow_table", lambda cursor: shorter(cursor)[1:])
+    with pytest.raises(SystemExit, match="wrong: values"):
+        bench("arrow")
+
+
 def test_governance(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     governance = importlib.import_module("tests.bench.governance")
     for name, value in (("MEMORIES", 3000), ("OWNERS", 30), ("GIVERS", 3)):

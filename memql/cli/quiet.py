@@ -18,4 +18,6 @@ def quiet_libraries() -> None:
     """Silence the advice and the progress bars of libraries, unless the user has set otherwise."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
+    # transformers loads tqdm, which wants widgets in a notebook.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     warnings.filterwarnings("ignore", module=r"(torch|transformers|huggingface_hub|lance)(\.|$)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Column, Connection, Sequence, Table, event, exc
@@ -183,6 +184,21 @@ class MemQLTypeCompiler(compiler.GenericTypeCompiler):
 
 class MemQLIdentifierPreparer(PGIdentifierPreparer):
     """Quotes names."""
+
+
+class MemQLNumeric(sqltypes.Numeric[Any]):
+    """A decimal number; DuckDB divides decimals as doubles, which become decimals again here."""
+
+    def result_processor(self, dialect: Any, coltype: object) -> Any:
+        """Return what makes the value that was asked for of the one that came."""
+        wanted = Decimal if self.asdecimal else float
+
+        def process(value: Any) -> Any:
+            if value is None or isinstance(value, wanted):
+                return value
+            return wanted(str(value))
+
+        return process
 
 
 class JSONIndex(sqltypes.JSON.JSONIndexType):

@@ -19,6 +19,7 @@ from memql.sqlalchemy.compiler import (
     MemQLCompiler,
     MemQLDDLCompiler,
     MemQLIdentifierPreparer,
+    MemQLNumeric,
     MemQLTypeCompiler,
     next_value,
 )
@@ -61,6 +62,8 @@ class MemQLDialect(Reflection, default.DefaultDialect):
     colspecs = {
         sqltypes.JSON.JSONIndexType: JSONIndex,
         sqltypes.JSON.JSONPathType: JSONPath,
+        sqltypes.Numeric: MemQLNumeric,
+        sqltypes.Float: sqltypes.Float,
     }
 
     supports_statement_cache = True
@@ -69,7 +72,7 @@ class MemQLDialect(Reflection, default.DefaultDialect):
     supports_native_uuid = True
     supports_native_enum = False
     supports_sane_rowcount = True
-    supports_sane_multi_rowcount = False
+    supports_sane_multi_rowcount = True
     supports_default_values = True
     supports_empty_insert = False
     supports_multivalues_insert = True

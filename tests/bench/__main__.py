@@ -16,6 +16,7 @@ from importlib.metadata import version
 from memql.cli.quiet import quiet_libraries
 
 from . import (
+    arrow,
     choices,
     compiling,
     decoding,
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "choices": choices.run,
     "writes": writes.run,
     "lines": lines.run,
+    "arrow": arrow.run,
     "governance": governance.run,
     "overhead": overhead.run,
     "locomo": locomo.run,

@@ -100,7 +100,7 @@ def test_without_a_query_there_is_no_table() -> None:
     con = memql.connect()
     for name in ("to_arrow_table", "to_arrow_reader", "df", "pl"):
         cur = con.execute("CREATE TABLE IF NOT EXISTS t (a INTEGER)")
-        with pytest.raises(memql.ProgrammingError, match="there are no rows to fetch"):
+        with pytest.raises(memql.ProgrammingError, match="there are no results to fetch"):
             getattr(cur, name)()
 
 

@@ -37,7 +37,7 @@ def test_a_cursor_without_rows(con: memql.Connection) -> None:
     cursor = con.cursor()
     error = failed(cursor.fetchall)
     assert isinstance(error, ProgrammingError) and error.code == "24000"
-    assert str(error) == "there are no rows to fetch\nhint: execute a query first"
+    assert str(error) == "there are no results to fetch\nhint: execute a query first"
     cursor.execute("INSERT INTO memories (content) VALUES ('a')")
     assert failed(cursor.fetchone).code == "24000"
 

@@ -23,7 +23,7 @@ _OPEN = """
     regexp_match regexp_replace server_defaults supports_bitwise_and
     supports_bitwise_or supports_bitwise_shift supports_distinct_on supports_is_distinct_from
     table_ddl_if_exists table_value_constructor timestamp_microseconds tuple_in
-    tuple_in_w_empty unicode_ddl update_from uuid_data_type views window_functions window_range
+    tuple_in_w_empty unicode_ddl update_from uuid_data_type views window_functions
 """.split()
 
 _CLOSED = {

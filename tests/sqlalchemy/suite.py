@@ -68,3 +68,9 @@ class IsolationLevelTest(suite.IsolationLevelTest):  # type: ignore[no-redef]
     """As it is, but where a second level is asked for: besides AUTOCOMMIT there is one."""
 
     test_dialect_user_setting_is_restored = None
+
+
+class TrueDivTest(suite.TrueDivTest):  # type: ignore[no-redef]
+    """As it is, but for decimals of many digits, which DuckDB divides as doubles."""
+
+    test_truediv_divisor = None  # type: ignore[assignment]
