@@ -11,8 +11,8 @@ import duckdb
 import pyarrow as pa
 
 import memql
+from memql.storage.folder import CATALOG
 from memql.storage.schema import MEMORY_COLUMNS
-from memql.storage.store import CATALOG
 
 from .measure import Ratio, check, in_turns, print_table, timed
 
