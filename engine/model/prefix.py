@@ -321,10 +321,10 @@ class Prefix:
 
 def _copied(states: torch.Tensor) -> memoryview:
     """Return the bytes of ``[kv_heads, tokens, head_dim]``, sharing nothing with it."""
-    # clone, not contiguous: with one head the slice is contiguous already and would be shared.
-    copied = states.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-    stored: memoryview = copied.view(torch.uint8).numpy().data
-    return stored.cast("B")
+    # Into memory of numpy's: what torch frees here, on the threads of a writer, is not used again,
+    # and a node of 28 layers would be there twice at its end.
+    copied = np.array(_bytes_of(states.detach().cpu()), order="C", copy=True)
+    return copied.data.cast("B")
 
 
 def _bytes_of(states: torch.Tensor) -> npt.NDArray[np.uint8]:
