@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memql.engine.rights import Catalog, Rights
 from memql.errors import ProgrammingError
+from memql.storage import governance
+from memql.storage.failures import translate
 from memql.storage.transaction import Transaction, roll_back
 
 if TYPE_CHECKING:
@@ -27,6 +31,9 @@ class CatalogChanges:
         count: goes up with each change inside the open transaction, before and behind it.
     """
 
+    _version: int
+    _seen: Catalog | None
+
     def __init__(
         self,
         store: Store,
@@ -39,6 +46,37 @@ class CatalogChanges:
         self._transaction = transaction
         self._check_cancel = check_cancel
         self.count = 0
+
+    def begin(self, *, explicit: bool) -> None:
+        """Open the session's transaction.
+
+        Args:
+            explicit: begun by the user.
+        """
+        # Read before the snapshot is made: what is granted in between counts as granted since.
+        self._version, self._seen, self.count = self._store.rights_version, None, 0
+        self._transaction.begin(explicit=explicit, write=True)
+
+    def with_seen(self, rights: Rights) -> Rights:
+        """Return rights that are committed now with what the open transaction sees of them.
+
+        Raises:
+            OperationalError: it cannot be read.
+        """
+        import duckdb
+
+        if not self._transaction.explicit:
+            return rights
+        changed = self._store.rights_version != self._version or self._store.rights_are_changing
+        if self._seen is None and changed:
+            try:
+                self._seen = Catalog(governance.read(self._cursor))
+            except duckdb.Error as error:
+                # In one that an error has ended nothing but a ROLLBACK will run.
+                ended = isinstance(error, duckdb.TransactionException) and "aborted" in str(error)
+                if not ended:
+                    raise translate(error, "read who may read what") from error
+        return replace(rights, seen=self._seen)
 
     def locked(self, run: Callable[[], object]) -> None:
         """Change the catalog: in the open transaction, or alone under the commit lock."""

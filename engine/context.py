@@ -16,6 +16,29 @@ if TYPE_CHECKING:
     from memql.engine.files import Door
 
 
+@dataclass
+class Progress:
+    """How far the model is with the prompt of a statement.
+
+    Args:
+        report: called with (tokens done, tokens in all) after each step; None calls nothing.
+    """
+
+    report: Callable[[int, int], None] | None = None
+    done_tokens: int = field(default=0, init=False)
+    total_tokens: int = field(default=0, init=False)
+
+    def begin(self) -> None:
+        """Forget the statement before."""
+        self.done_tokens = self.total_tokens = 0
+
+    def __call__(self, done_tokens: int, total_tokens: int) -> None:
+        """Note a step."""
+        self.done_tokens, self.total_tokens = done_tokens, total_tokens
+        if self.report is not None:
+            self.report(done_tokens, total_tokens)
+
+
 @dataclass(frozen=True)
 class StatementContext:
     """The values that hold for the whole of one statement.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import duckdb
@@ -19,6 +21,7 @@ from memql.errors import (
     OperationalError,
     ProgrammingError,
 )
+from memql.storage.failures import CONFLICT
 
 _SHOWN_CANDIDATES = 4
 
@@ -82,10 +85,17 @@ FAILURES: tuple[Failure, ...] = (
     ),
     Failure(
         duckdb.TransactionException,
-        "",
+        CONFLICT,
         OperationalError,
         "40001",
         hint="another transaction changed the same rows: ROLLBACK this one and run it again",
+    ),
+    Failure(
+        duckdb.TransactionException,
+        "",
+        OperationalError,
+        "58030",
+        hint="look at the folder of the store and its disk",
     ),
     Failure(
         duckdb.Error,
@@ -192,6 +202,18 @@ def translate(error: duckdb.Error, context: StatementContext) -> Error:
         statement=context.text,
         code=failure.code,
     )
+
+
+@contextlib.contextmanager
+def translated(context: StatementContext) -> Iterator[None]:
+    """Say the errors of DuckDB, and of Python's stack, that come from inside in MemQL's words."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise translate(error, context) from error
+    except RecursionError:
+        # A long chain such as x::INT::INT::... parses without brackets.
+        raise ProgrammingError("the statement is nested too deeply", code="54001") from None
 
 
 def of_text(text: str) -> duckdb.Error:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from memql.engine import syntax
 from memql.engine.bind.options import constant_value, option_values
 from memql.engine.context import StatementContext
+from memql.engine.model.folder import known_digests, learn_digest
 from memql.engine.model.spec import ModelSpec, describe
 from memql.engine.names import position, position_of_quoted, position_of_word, unknown
 from memql.errors import Error, ProgrammingError
+from memql.storage import filedigests
+from memql.storage.filedigests import FileDigest
 
 if TYPE_CHECKING:
     import duckdb
@@ -39,6 +42,7 @@ class Models:
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
         self._cursor = cursor
+        self._learned = False
 
     def entries(self) -> list[ModelEntry]:
         """Return all models by name, the shipped one first."""
@@ -60,6 +64,7 @@ class Models:
         entries = {entry.name.lower(): entry for entry in self.entries()}
         wanted = name if name is not None else (context.settings.model or TINY)
         entry = entries.get(wanted.lower())
+        self._learn()
         if entry is None:
             if name is None and _may_be_a_source(wanted):
                 return describe(Path(wanted).name, wanted, {})
@@ -104,8 +109,9 @@ class Models:
                 statement=context.text,
                 code="42710",
             )
+        self._learn()
         try:
-            describe(name, source, options)
+            described = describe(name, source, options)
         except Error as error:
             # The model's description knows no statement; it quotes what is wrong.
             error.statement = context.text
@@ -125,7 +131,18 @@ class Models:
                 "created_at": context.now,
             },
         )
+        # The files of a large model take minutes to read: once is enough, not once a process.
+        known = known_digests(described.folder)
+        found = (FileDigest(*stamp, digest.hex()) for stamp, digest in known.items())
+        filedigests.remember(self._cursor, found)
         return True
+
+    def _learn(self) -> None:
+        if not self._learned:
+            for one in filedigests.recall(self._cursor):
+                stamp = (one.path, one.size_bytes, one.mtime_ns, one.inode)
+                learn_digest(stamp, bytes.fromhex(one.sha256))
+            self._learned = True
 
     def drop(self, tree: syntax.DropModel, context: StatementContext) -> bool:
         """Remove a model; tell whether there was one.

@@ -12,6 +12,7 @@ from functools import cached_property
 
 from sqlglot import exp
 
+from memql.engine.model.decoding import Decoding
 from memql.engine.printing import Printed, VisibleView, print_query
 from memql.engine.settings import DEFAULT_MAX_TOKENS
 
@@ -68,12 +69,14 @@ class Cut:
         input: the query without the limit in tokens; k is in it as a plain LIMIT.
         tokens: n, an expression without columns.
         model: whose tokens are counted; None for the model of the whole query.
+        bounded: whether DuckDB is asked for no more rows than there is room for.
     """
 
     table: str
     input: Relation
     tokens: exp.Expr
     model: str | None
+    bounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,16 @@ class Target:
         form: PLAINTEXT, ACTIVATION, PARAMETER or AUTO.
         model: the model's name, None for the session's.
         view: the view that gave the form, if no clause did.
+        order: of rows in the prompt, where the query does not order them: 'canonical', or 'reuse'
+            for the one whose prefix is stored for the longest.
+        twin: what a view is for that holds just these rows, though the query does not name it.
     """
 
     form: str = "AUTO"
     model: str | None = None
     view: str | None = None
+    order: str = "canonical"
+    twin: Target | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,7 @@ class GenerateCall:
         question: the question, an expression over the group.
         rows: ``list(struct(lineage, text))`` over the group.
         ordered: whether the user's ORDER BY decides the order of the rows.
-        max_tokens: the longest answer, in tokens.
+        decoding: how answers are made.
         limit_rows: k of ``LIMIT k`` and of ``LIMIT k ROWS n TOKENS``, or None.
         limit_tokens: n of a limit in tokens, or None.
     """
@@ -125,7 +133,7 @@ class GenerateCall:
     question: exp.Expr
     rows: exp.Expr
     ordered: bool
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    decoding: Decoding = Decoding(DEFAULT_MAX_TOKENS)
     limit_rows: exp.Expr | None = None
     limit_tokens: exp.Expr | None = None
 

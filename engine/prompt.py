@@ -138,45 +138,49 @@ def canonical_order(rows: Sequence[Row], owner: str) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def boundary_key(parent: bytes, row: Row, ids: Sequence[int], owner: str) -> bytes:
-    """Return the key of the boundary behind a segment.
+def mark_of(row: Row, ids: Sequence[int], owner: str) -> bytes:
+    """Return what a segment adds to the key of the boundary before it.
 
-    SHA-256 of the parent's key, the ids of the segment's memories and the digest of its token
-    ids. Whoever reaches the node has just selected exactly those memories with those texts.
+    The ids of its memories and the digest of its token ids: whoever reaches the boundary behind
+    it has just selected exactly those memories with those texts.
 
     Args:
-        parent: key of the boundary before the segment.
         row: the row.
         ids: its token ids.
-        owner: who asks; part of the key of rows that come from no memory.
+        owner: who asks; part of the mark of rows that come from no memory.
     """
     digest = hashlib.sha256(np.asarray(ids, dtype=ID_TYPE).tobytes()).digest()
     if row.members:
         who = b"m" + b"".join(member.id.bytes for member in row.members)
     else:
         who = b"u" + owner.encode()
-    return hashlib.sha256(parent + len(who).to_bytes(4, "little") + who + digest).digest()
+    return len(who).to_bytes(4, "little") + who + digest
+
+
+def next_key(parent: bytes, mark: bytes) -> bytes:
+    """Return the key of the boundary behind a segment: SHA-256 of the parent's key and the mark."""
+    return hashlib.sha256(parent + mark).digest()
 
 
 def assemble(
     rows: Sequence[Row],
     row_ids: Sequence[Sequence[int]],
+    marks: Sequence[bytes],
     head_ids: Sequence[int],
     root_key: bytes,
-    owner: str,
 ) -> Prompt:
     """Return the prompt of rows that are in prompt order.
 
     Args:
         rows: rendered rows.
         row_ids: the token ids of each row's segment.
+        marks: what each segment adds to the key of the boundary before it.
         head_ids: token ids before the first segment.
         root_key: the model's key for that head.
-        owner: who asks.
     """
     segments = []
     key = root_key
-    for row, ids in zip(rows, row_ids, strict=True):
-        key = boundary_key(key, row, ids, owner)
+    for row, ids, mark in zip(rows, row_ids, marks, strict=True):
+        key = next_key(key, mark)
         segments.append(Segment(row, tuple(ids), key))
     return Prompt(tuple(head_ids), root_key, tuple(segments))

@@ -1,4 +1,4 @@
-"""The adaptive stage: match a prompt against the activation tree, load, extend, keep."""
+"""A prompt into a model's cache: loaded as far as it pays, computed, and kept."""
 
 from __future__ import annotations
 
@@ -8,54 +8,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from memql.engine.choice import NOTHING, Choice, Match, Way, is_cheaper, match, way_to, ways
 from memql.engine.context import StatementContext
 from memql.engine.model.spec import LAYOUT, ModelSpec
-from memql.engine.plan import Target
 from memql.engine.prompt import Prompt
-from memql.errors import NotSupportedError
+from memql.engine.run.statement import Statement
 from memql.storage.nodes import DamagedNode, LayerHeader, NodeGone, NodeHeader
 from memql.storage.store import Store
 
 if TYPE_CHECKING:
     from memql.engine.model.prefix import Prefix
     from memql.engine.model.runtime import Runtime
+    from memql.engine.run.executor import Materialized
+    from memql.storage.activations import Activations
 
-
-@dataclass(frozen=True)
-class Match:
-    """The deepest boundary of a prompt that the activation tree holds.
-
-    Args:
-        key: the boundary, None if not even the head is known.
-        segments: segments up to it.
-        tokens: tokens up to it.
-    """
-
-    key: bytes | None
-    segments: int
-    tokens: int
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The form a prompt takes, and why.
-
-    Args:
-        form: PLAINTEXT or ACTIVATION.
-        match: what the tree holds of it.
-        reason: why this form, for EXPLAIN.
-        keep: whether what is computed is stored.
-    """
-
-    form: str
-    match: Match
-    reason: str
-    keep: bool
-
-    @property
-    def reused_tokens(self) -> int:
-        """Tokens that are loaded, not computed."""
-        return self.match.tokens if self.form == "ACTIVATION" else 0
+# Of prompts that are held because others of the statement may begin like them.
+MOST_HELD_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -64,175 +32,150 @@ class Brought:
 
     Args:
         prefix: head and segments as KV.
-        found: the boundary up to which it was loaded.
-        reused_tokens: tokens loaded from the store.
-        computed_tokens: tokens that went through the model.
-        bytes: bytes loaded.
-        load_seconds: time to load them.
-        compute_seconds: time to compute the others.
+        way: how it came there.
+        load_seconds: time to load what was loaded.
+        compute_seconds: time to compute the rest.
+        copied: whether it begins like an earlier prompt of the statement, and that was copied.
     """
 
     prefix: Prefix
-    found: Match
-    reused_tokens: int
-    computed_tokens: int
-    bytes: int
+    way: Way
     load_seconds: float
     compute_seconds: float
+    copied: bool = False
 
 
-def match(prompt: Prompt, store: Store) -> Match:
-    """Return the deepest boundary of ``prompt`` that the store's activation tree holds."""
-    activations = store.activations
-    boundaries = prompt.boundaries
-    for segments in range(len(boundaries) - 1, -1 if prompt.shares_head else 0, -1):
-        key, tokens = boundaries[segments]
-        if tokens and activations.find(key) is not None:
-            return Match(key, segments, tokens)
-    return Match(None, 0, 0)
+class Sharing:
+    """The prompts of one statement whose keys and values are in memory: others begin like them."""
 
+    def __init__(self) -> None:
+        self._held: list[tuple[frozenset[bytes], Prefix]] = []
 
-def choose(
-    prompt: Prompt,
-    target: Target,
-    spec: ModelSpec,
-    store: Store,
-    unstorable: str | None,
-    *,
-    shared: bool,
-) -> Choice:
-    """Return the form of a prompt.
+    def add(self, prompt: Prompt, prefix: Prefix) -> None:
+        """Hold a prompt for those that come; the oldest make room.
 
-    Until there is a cost model: what the query or its view says; AUTO is ACTIVATION where every
-    boundary is known, else PLAINTEXT.
+        Args:
+            prompt: head and segments.
+            prefix: their keys and values; nothing may be changed in it but behind them.
+        """
+        if prefix.stores_tokens:
+            self._held.append((frozenset(key for key, _ in prompt.boundaries), prefix))
+        while sum(held.bytes for _, held in self._held) > MOST_HELD_BYTES:
+            del self._held[0]
 
-    Args:
-        prompt: head and segments.
-        target: what the query asks for.
-        spec: the model.
-        store: where activations are.
-        unstorable: why nothing computed from these rows may be stored, or None.
-        shared: whether a row is another owner's.
-
-    Raises:
-        NotSupportedError: an activation was asked for that the model cannot have.
-    """
-    if target.form == "PLAINTEXT":
-        return Choice("PLAINTEXT", Match(None, 0, 0), "the query asks for text", keep=False)
-    asked = target.form == "ACTIVATION"
-    if spec.activation_refusal is not None:
-        if asked and target.view is None:
-            raise NotSupportedError(
-                f"the model {spec.name} cannot have activations: {spec.activation_refusal}",
-                hint="use MATERIALIZE AS PLAINTEXT",
-            )
-        return Choice("PLAINTEXT", Match(None, 0, 0), spec.activation_refusal, keep=False)
-    if shared and not asked:
-        # What is stored is what others have asked, and a form that hangs on it would tell.
-        reason = "a row is another owner's"
-        return Choice("PLAINTEXT", Match(None, 0, 0), reason, keep=False)
-    found = match(prompt, store)
-    if asked:
-        who = f"the view {target.view}" if target.view else "the query"
-        return Choice("ACTIVATION", found, f"{who} asks for it", keep=unstorable is None)
-    if prompt.segments and found.segments == len(prompt.segments):
-        return Choice("ACTIVATION", found, "every boundary is stored", keep=False)
-    behind = len(prompt.segments) - found.segments
-    return Choice("PLAINTEXT", found, f"{behind} of {len(prompt.segments)} not stored", keep=False)
+    def longest(self, prompt: Prompt) -> tuple[Match, Prefix] | None:
+        """Return the deepest boundary that a prompt has in common with one held, and that one."""
+        boundaries = prompt.boundaries
+        for segments in range(len(boundaries) - 1, -1, -1):
+            key, tokens = boundaries[segments]
+            for keys, prefix in self._held:
+                if tokens and key in keys:
+                    return Match(key, segments, tokens), prefix
+        return None
 
 
 def bring(
     prompt: Prompt,
+    form: str,
     runtime: Runtime,
-    store: Store,
-    context: StatementContext,
+    statement: Statement,
     room_tokens: int,
+    sharing: Sharing | None = None,
 ) -> Brought:
-    """Load what is stored of a prompt and compute the rest.
+    """Load what is stored of a prompt as far as it pays, and compute the rest.
 
-    A damaged node is quarantined and its tokens are computed from text.
+    Text is computed as a whole. It is split where an activation is, so that both forms add in the
+    same order. A damaged node is quarantined and its tokens are computed from text.
 
     Args:
-        prompt: head and segments, of form ACTIVATION.
+        prompt: head and segments.
+        form: ACTIVATION or PLAINTEXT.
         runtime: the model.
-        store: where activations are.
-        context: the statement.
         room_tokens: room to leave for question and answer.
+        sharing: earlier prompts of the statement, whose common beginning is copied; None where
+            nothing is shared.
     """
+    store, context = statement.store, statement.context
     prefix = runtime.prefix(prompt.tokens + room_tokens)
     started = time.perf_counter()
-    # Matched anew: an earlier prompt of this statement may have stored a part of this one.
-    found, bytes_loaded = _load(prompt, match(prompt, store), prefix, store)
-    loaded = time.perf_counter()
-    ids = prompt.ids[found.tokens :]
-    if ids:
-        runtime.extend(prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel)
-    return Brought(
-        prefix,
-        found=found,
-        reused_tokens=found.tokens,
-        computed_tokens=len(ids),
-        bytes=bytes_loaded,
-        load_seconds=loaded - started,
-        compute_seconds=time.perf_counter() - loaded,
-    )
-
-
-def _load(prompt: Prompt, found: Match, prefix: Prefix, store: Store) -> tuple[Match, int]:
-    """Load up to the deepest boundary that proves sound; return it and the bytes read."""
-    while found.key is not None:
+    calibration = statement.calibration(runtime.spec)
+    shared = None if sharing is None or not prefix.stores_tokens else sharing.longest(prompt)
+    sound, is_copied = True, False
+    while True:
+        # Matched anew: an earlier prompt of this statement may have stored a part of this one.
+        found = match(prompt, store) if form == "ACTIVATION" else NOTHING
+        way = ways(prompt, found, store, calibration)[0]
+        if shared is not None:
+            copied = way_to(prompt.tokens, shared[0], 0, 0, calibration)
+            if is_cheaper(copied, way):
+                prefix.copy(shared[1], copied.match.tokens)
+                way, is_copied = copied, True
+                break
+        if way.match.key is None:
+            break
         try:
-            return found, load_chain(found.key, prefix, store)
+            load_chain(way.match.key, prefix, store.activations)
+            break
         except DamagedNode as damage:
+            sound = False
             prefix.truncate(0)
             store.activations.quarantine(damage.node_id, damage.message)
         except NodeGone:
+            sound = False
             prefix.truncate(0)
-        found = match(prompt, store)
-    return found, 0
+    loaded = time.perf_counter()
+    ids = prompt.ids[way.match.tokens :]
+    if ids:
+        runtime.extend(prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel)
+    ended = time.perf_counter()
+    if sound:
+        observe = statement.calibrations.observe
+        observe(runtime.spec, "load", way.load_seconds, loaded - started)
+        observe(runtime.spec, "compute", way.compute_seconds, ended - loaded)
+    if sharing is not None:
+        sharing.add(prompt, prefix)
+    return Brought(prefix, way, loaded - started, ended - loaded, is_copied)
 
 
-def load_chain(key: bytes, prefix: Prefix, store: Store) -> int:
-    """Load the nodes that lead to a boundary into an empty prefix; return the bytes read.
+def load_chain(key: bytes, prefix: Prefix, activations: Activations) -> None:
+    """Load the nodes that lead to a boundary into an empty prefix.
 
     Raises:
         DamagedNode: stored bytes are not those that were written.
         NodeGone: the boundary is no longer there.
     """
-    slices = store.activations.chain(key)
-    layers = list(store.activations.read_chain(slices))
-    size = 0
-    for number, part in enumerate(slices):
-        header = part.node.header
-        prefix.load(
-            header.tokens,
-            part.take_tokens,
-            iter([layer[number] for layer in layers]),
-            dtype=header.dtype,
-        )
-        size += part.node.bytes
-    return size
+    slices = activations.chain(key)
+    prefix.load(
+        [(part.node.header.tokens, part.take_tokens) for part in slices],
+        activations.read_chain(slices),
+        dtype=slices[0].node.header.dtype,
+    )
 
 
-def load_again(
-    key: str | None, token_ids: Sequence[int], prefix: Prefix, runtime: Runtime, store: Store
-) -> None:
-    """Fill an empty prefix with an activation that was made before; what is gone is computed anew.
+def load_again(made: Materialized, room_tokens: int, store: Store) -> Prefix:
+    """Return a fresh prefix with an activation that was made before.
+
+    What is no longer stored is computed again from its token ids.
 
     Args:
-        key: its boundary, hex; None for one that was not stored.
-        token_ids: all of its tokens.
+        made: the activation.
+        room_tokens: room to leave behind it.
     """
-    if key is not None:
+    from memql.engine.model.runtime import load_runtime
+
+    runtime = load_runtime(made.spec)
+    prefix = runtime.prefix(made.tokens + room_tokens)
+    if made.key is not None and prefix.stores_tokens:
         try:
-            load_chain(bytes.fromhex(key), prefix, store)
+            load_chain(bytes.fromhex(made.key), prefix, store.activations)
         except DamagedNode as damage:
             store.activations.quarantine(damage.node_id, damage.message)
             prefix.truncate(0)
         except NodeGone:
             prefix.truncate(0)
     if prefix.tokens == 0:
-        runtime.extend(prefix, list(token_ids))
+        runtime.extend(prefix, list(made.token_ids))
+    return prefix
 
 
 def keep(
@@ -254,12 +197,15 @@ def keep(
     Raises:
         OperationalError: the disk or the catalog failed; nothing is kept.
     """
-    if not brought.computed_tokens and (choice.keep or not shared):
+    if not brought.way.computed_tokens and (choice.keep or not shared):
         return True
     if not choice.keep:
         return False
-    prefix, found = brought.prefix, brought.found
+    # Where computing was cheaper than loading, a part of what was computed is stored already.
+    prefix, found = brought.prefix, match(prompt, store)
     start, stop = found.tokens, prompt.tokens
+    if start == stop:
+        return True
     layers = tuple(LayerHeader(*shape) for shape in prefix.layer_shapes(start, stop))
     header = NodeHeader(spec.model_digest, spec.dtype, LAYOUT, stop - start, layers)
     # An empty head has no token and so no boundary of its own.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
-from itertools import count, islice, product
+from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from memql.engine.names import fold
+from memql.engine.reach import PUBLIC, Given, Reach, what_is_given
 from memql.errors import OperationalError, ProgrammingError
 from memql.storage import governance
 from memql.storage.governance import MEMORIES, Governance, Grant, Policy, User
@@ -20,50 +21,11 @@ from memql.storage.governance import MEMORIES, Governance, Grant, Policy, User
 if TYPE_CHECKING:
     from memql.storage.store import Store
 
-PUBLIC = "public"
 DEFAULT_OWNER = "local"
 
 # How many grants of one action on one owner's memories a user may give to one grantee, and how
 # many policies a user may make: the conditions of all are a part of the grantee's queries.
 MAX_GIVEN = 20
-# Grants of grants multiply: what one giver gives beyond this on one owner's memories, and what is
-# given on more often than this, gives no right.
-_MAX_OF_GIVER = 100
-_LONGEST_CHAIN = 64
-
-
-@dataclass(frozen=True)
-class Reach:
-    """Memories that one action reaches: those of an owner for which all predicates hold.
-
-    Args:
-        owner: None is everybody.
-        predicates: MemQL texts, AND-ed.
-        until: when it ends, or None.
-    """
-
-    owner: str | None
-    predicates: frozenset[str] = frozenset()
-    until: datetime | None = None
-
-    def narrowed(self, other: Reach) -> Reach:
-        """Return what is in both, whose owner is the same or everybody."""
-        ends = [end for end in (self.until, other.until) if end is not None]
-        return Reach(
-            other.owner if self.owner is None else self.owner,
-            self.predicates | other.predicates,
-            min(ends, default=None),
-        )
-
-    def covers(self, other: Reach) -> bool:
-        """Tell whether another reach of the same owner is in this one."""
-        lasts = self.until is None or (other.until is not None and other.until <= self.until)
-        return lasts and self.owner == other.owner and self.predicates <= other.predicates
-
-
-def _reach(grant: Grant) -> Reach:
-    predicates = frozenset() if grant.predicate is None else frozenset((grant.predicate,))
-    return Reach(grant.owner, predicates, grant.until)
 
 
 @dataclass(frozen=True)
@@ -76,6 +38,7 @@ class Rights:
         catalog: users, roles, grants and policies.
         override: whether an administrator reads everybody's memories, which the audit notes.
         shared: whether memories of others are reached that grants and policies let them reach.
+        seen: the catalog in the snapshot of the open transaction, where it may be another one.
     """
 
     user: str | None
@@ -83,11 +46,26 @@ class Rights:
     catalog: Catalog
     override: bool = False
     shared: bool = True
+    seen: Catalog | None = None
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells these rights from others: a plan holds for them only."""
-        return self.user, self.role, self.override, self.shared, self.catalog.version
+        versions = self.catalog.version, self.seen and self.seen.version
+        return self.user, self.role, self.override, self.shared, *versions
+
+    @cached_property
+    def moments(self) -> tuple[Rights, ...]:
+        """All rights that must let something be read: these, and those that a transaction sees.
+
+        What was granted since is about what is there now, and its snapshot may still have what
+        was deleted or changed before the grant.
+        """
+        now = replace(self, seen=None)
+        if self.seen is None:
+            return (now,)
+        then = replace(now, catalog=self.seen)
+        return (now,) if now.all_there_is == then.all_there_is else (now, then)
 
     @property
     def name(self) -> str | None:
@@ -173,19 +151,13 @@ class Rights:
     def all_there_is(self) -> tuple[object, ...]:
         """All of the catalog that bears on who asks, to compare with that of another moment."""
         catalog = self.catalog
-        tables = {
-            place: grants
-            for place, grants in catalog.table_grants.items()
-            if any(grant.grantee in self.names for grant in grants)
-        }
         return (
             catalog.users.get(self.user) if self.user is not None else None,
             self.administrator,
             self.owners,
             catalog.governance.memberships,
-            [frozenset(self.reaches(action)) for action in ("READ", "WRITE", "MATERIALIZE")],
+            catalog.bearing(self.names),
             [self.policies(command) for command in ("SELECT", "INSERT", "UPDATE", "DELETE")],
-            tables,
         )
 
     def has_table(
@@ -289,14 +261,15 @@ class Catalog:
         self.users: dict[str, User] = {user.name: user for user in governance.users}
         self.roles = {role.name: role for role in governance.roles}
         self.table_grants: dict[tuple[str, str], list[Grant]] = defaultdict(list)
+        self._grants_to: dict[str, list[Grant]] = defaultdict(list)
         for grant in governance.grants:
+            self._grants_to[grant.grantee].append(grant)
             if grant.target != MEMORIES and grant.owner is not None:
                 self.table_grants[grant.owner, fold(grant.target)].append(grant)
         self._roles: dict[str, list[str]] = defaultdict(list)
         for membership in governance.memberships:
             self._roles[membership.member].append(membership.role)
-        self._reaches: dict[tuple[str, str], tuple[Reach, ...]] = {}
-        self._counts: Counter[tuple[str, str, str | None, str | None]] = Counter()
+        self._given: dict[str, Given] = {}
 
     def roles_of(self, name: str) -> set[str]:
         """Return the roles that a user or role is a member of, directly or through others."""
@@ -309,84 +282,40 @@ class Catalog:
                     waiting.append(role)
         return found
 
+    def bearing(self, names: Iterable[str]) -> frozenset[Grant]:
+        """Return the grants on which it depends what those of some names may do.
+
+        These are the grants to them, to who gave them, and to who owns a table or view that they
+        were given: a view reads what others gave to its owner. A grant that was taken away and
+        given again is another.
+        """
+        found: set[Grant] = set()
+        known: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in known:
+                continue
+            known.add(name)
+            waiting += self.roles_of(name)
+            for grant in self._grants_to.get(name, ()):
+                found.add(grant)
+                owner = None if grant.target == MEMORIES else grant.owner
+                waiting += [one for one in (grant.granted_by, owner) if one is not None]
+        return frozenset(found)
+
     def reaches(self, name: str, action: str) -> tuple[Reach, ...]:
         """Return what grants on memories let a user or role do, beside what is its own."""
-        found = self._reaches.get((name, action))
-        if found is None:
-            own = {name, *self.roles_of(name)}
-            given = (self._given_to(one, action) for one in sorted({*own, PUBLIC}))
-            reaches = (reach for one in given for reach in one if reach.owner not in own)
-            found = self._reaches[name, action] = tuple(dict.fromkeys(reaches))
-        return found
-
-    def _given_to(self, grantee: str, action: str) -> Iterable[Reach]:
-        found = self._all_given.get((grantee, action), {})
-        return (reach for reaches in found.values() for reach in reaches)
-
-    @cached_property
-    def _all_given(self) -> dict[tuple[str, str], dict[str | None, list[Reach]]]:
-        """What each grantee is given, by action and owner.
-
-        A grant counts as long as who gave it may still give it: the least fixed point of what
-        owners give and what is given on. Round by round, a chain grows by one grant.
-        """
-        found: dict[tuple[str, str], dict[str | None, list[Reach]]] = {}
-        chained: list[Grant] = []
-        for grant in self.governance.grants:
-            if grant.target != MEMORIES:
-                continue
-            if self._is_owners(grant):
-                self._add(found, grant, [_reach(grant)])
-            else:
-                chained.append(grant)
-        for _ in range(_LONGEST_CHAIN):
-            added = [self._add(found, one, self._given_on(one, found)) for one in chained]
-            if not any(added):
-                break
-        return found
-
-    def _is_owners(self, grant: Grant) -> bool:
-        """Tell whether a grant is by the owner of what it is on, or by who may give everything."""
-        giver = grant.granted_by
-        return giver is None or grant.owner in {giver, *self.roles_of(giver)}
-
-    def _given_on(
-        self, grant: Grant, found: dict[tuple[str, str], dict[str | None, list[Reach]]]
-    ) -> list[Reach]:
-        """Return what a grant gives of what its giver was given: the action and SHARE."""
-        assert grant.granted_by is not None
-        givers = sorted({grant.granted_by, *self.roles_of(grant.granted_by), PUBLIC})
-        # Everybody's memories are given on by who holds everybody's; one owner's by either.
-        wide = (None,) if grant.owner is None else (None, grant.owner)
-
-        def held(action: str) -> list[Reach]:
-            places = [found.get((name, action), {}) for name in givers]
-            return [reach for place in places for owner in wide for reach in place.get(owner, ())]
-
-        mine = held(grant.action)
-        if grant.action == "SHARE":
-            return [_reach(grant).narrowed(one) for one in mine]
-        pairs = islice(product(mine, held("SHARE") if mine else ()), _MAX_OF_GIVER)
-        return [_reach(grant).narrowed(one).narrowed(other) for one, other in pairs]
-
-    def _add(
-        self,
-        found: dict[tuple[str, str], dict[str | None, list[Reach]]],
-        grant: Grant,
-        reaches: Iterable[Reach],
-    ) -> bool:
-        """Add what a grant gives where it is not in what is there; tell whether it was."""
-        place = found.setdefault((grant.grantee, grant.action), {}).setdefault(grant.owner, [])
-        added = False
-        for reach in reaches:
-            # Of one owner, and of one giver on it, no more than a query can bear.
-            key = (grant.grantee, grant.action, grant.owner, grant.granted_by)
-            if self._counts[key] >= _MAX_OF_GIVER or any(one.covers(reach) for one in place):
-                continue
-            self._counts[key] += 1
-            place.append(reach)
-            added = True
-        return added
+        own = {name, *self.roles_of(name)}
+        if name not in self._given:
+            # Only what bears on the name: others' chains of grants take their time.
+            bearing = (one for one in self.bearing((name, PUBLIC)) if one.target == MEMORIES)
+            grants = sorted(bearing, key=lambda one: one.id)
+            self._given[name] = what_is_given(grants, lambda one: {one, *self.roles_of(one)})
+        found = self._given[name]
+        given = (found.get((one, action), {}).values() for one in sorted({*own, PUBLIC}))
+        every = (reach for one in given for reaches in one for reach in reaches)
+        return tuple(dict.fromkeys(reach for reach in every if reach.owner not in own))
 
     def table_rights(self, owner: str, name: str, now: datetime) -> list[Grant]:
         """Return the grants on a table or view that count now.
@@ -446,7 +375,8 @@ def rights_hold(rights: Rights, store: Store) -> bool:
     """Tell whether what a statement has read outside BEGIN was its user's to read.
 
     The rights were read before the rows. If they are the same now, and no commit is under way
-    that changes them, they were the same when the rows were read.
+    that changes them, they were the same when the rows were read: a grant that was taken away in
+    between and given back has another time.
     """
     if rights.name is None:
         return True

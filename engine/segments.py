@@ -10,7 +10,8 @@ import numpy as np
 
 from memql.engine.model.spec import ModelSpec
 from memql.engine.model.tokens import Tokens
-from memql.engine.prompt import ID_TYPE, Prompt, Row, assemble
+from memql.engine.order import reuse_order
+from memql.engine.prompt import ID_TYPE, Prompt, Row, assemble, mark_of
 from memql.storage import segments as catalog
 from memql.storage.store import Store
 
@@ -42,7 +43,13 @@ class Segments:
         return self._tokens[spec]
 
     def prompt(
-        self, rows: Sequence[Row], spec: ModelSpec, owner: str, *, write: bool = True
+        self,
+        rows: Sequence[Row],
+        spec: ModelSpec,
+        owner: str,
+        *,
+        for_reuse: bool = False,
+        write: bool = True,
     ) -> Prompt:
         """Return the prompt of rows that are in prompt order.
 
@@ -50,11 +57,19 @@ class Segments:
             rows: rendered rows.
             spec: the model.
             owner: who asks.
+            for_reuse: whether their order may change, for the longest prefix that is stored.
             write: whether ids that are new may be kept in the catalog.
         """
-        tokens = self.tokens(spec)
+        head = self.tokens(spec).head
+        root_key = spec.root_key(head)
         ids = self._ids(rows, spec, write=write)
-        return assemble(rows, ids, tokens.head, spec.root_key(tokens.head), owner)
+        marks = [mark_of(row, one, owner) for row, one in zip(rows, ids, strict=True)]
+        if for_reuse:
+            tree = self._store.activations.tree
+            order = reuse_order(marks, [len(one) for one in ids], root_key, tree)
+            rows, ids = [rows[i] for i in order], [ids[i] for i in order]
+            marks = [marks[i] for i in order]
+        return assemble(rows, ids, marks, head, root_key)
 
     def leading(
         self,

@@ -20,14 +20,16 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.bind.writes import TableChange
 from memql.engine.catalog import CatalogTable
 from memql.engine.catalogchanges import CatalogChanges
-from memql.engine.context import StatementContext, check_cancel
+from memql.engine.context import Progress, StatementContext, check_cancel
 from memql.engine.deadline import Deadline
+from memql.engine.failures import translated
 from memql.engine.files import Door
 from memql.engine.govern.override import note_reading, set_override
 from memql.engine.models import Models
 from memql.engine.optimize import RULES, Optimized, optimize, optimize_change
 from memql.engine.plancache import KnownPlan, PlanKey, cache_of, types_of
 from memql.engine.result import Result, arrow_of, rescanned, result_of
+from memql.engine.reuse import load_again
 from memql.engine.rights import (
     MOST_TRIES,
     Identity,
@@ -43,11 +45,11 @@ from memql.engine.run.describe import describe, described_query
 from memql.engine.run.executor import Executor, Materialized
 from memql.engine.run.explain import explain
 from memql.engine.run.many import PLANNED, run_each
-from memql.engine.run.relation import translate
 from memql.engine.run.settings import changed_settings, setting_of
 from memql.engine.run.views import ViewRunner
 from memql.engine.segments import Segments
 from memql.engine.settings import Settings
+from memql.engine.stream import AnswerStream
 from memql.engine.tables import Tables
 from memql.engine.views import ViewCatalog
 from memql.errors import Error, InterfaceError, NotSupportedError, ProgrammingError
@@ -58,8 +60,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from memql.engine.model.prefix import Prefix
-
-Progress = Callable[[int, int], None]
 
 
 class Session:
@@ -103,7 +103,7 @@ class Session:
         self._closed = False
         # Where the statement of this moment runs in DuckDB, for interrupt().
         self._running = self._cursor
-        self.progress: Progress | None = None
+        self.progress = Progress()
 
     # -- statements ---------------------------------------------------------------------------
 
@@ -128,9 +128,7 @@ class Session:
         return result
 
     def _execute(self, context: StatementContext, parameters: Parameters) -> Result:
-        if context.rights.override:
-            tree = self._parse(context.text, context.settings.max_statement_bytes)
-            note_reading(tree, self._write, self._store, context)
+        self.note(context)
         for _ in range(MOST_TRIES):
             planned, values = self.planned(context, parameters)
             try:
@@ -140,13 +138,23 @@ class Session:
                 result.close()
             except (Error, duckdb.Error):
                 # What failed may have been read by a right that was gone already.
-                if not isinstance(planned, _READING | ChangePlan) or self._rights_hold(context):
+                if not isinstance(planned, _RERUN) or self._rights_hold(context):
                     raise
             except RightsChanged:
                 pass  # rolled back
             self._store.wait_for_rights(context.check_cancel)
             context = self._context(context.text)
         raise rights_changed()
+
+    def note(self, context: StatementContext) -> None:
+        """Write into the audit what a reader over all policies reads."""
+        if context.rights.override:
+            tree = self._parse(context.text, context.settings.max_statement_bytes)
+            note_reading(tree, self._write, self._store, context)
+
+    def stream(self, text: str, parameters: Parameters = None) -> AnswerStream:
+        """Begin a query with one answer; arguments and errors are those of :meth:`execute`."""
+        return AnswerStream(self, text, parameters)
 
     def _run_any(
         self, planned: Optimized | ChangePlan | exp.Expr, context: StatementContext, values: Values
@@ -197,12 +205,10 @@ class Session:
             with self._watched(context, deadline, self.interrupt):
                 if own:
                     # As one statement: its rows get their number at once, not at the commit.
-                    self._transaction.begin(explicit=False, write=True)
-                    self._changes.count = 0
+                    self._changes.begin(explicit=False)
                 try:
+                    self.note(context)
                     tree = self._parse(text, context.settings.max_statement_bytes)
-                    if context.rights.override:
-                        note_reading(tree, self._write, self._store, context)
                     tables = self._views(context).tables
                     count = run_each(tree, rows, tables, context, self._plan, self._run_any)
                     if own and not rights_hold(context.rights, self._store):
@@ -217,6 +223,7 @@ class Session:
 
     def _begun(self, text: str) -> tuple[StatementContext, Deadline]:
         self._cancel.clear()
+        self.progress.begin()
         self._running = self._cursor
         return self._context(text), Deadline(self._settings.statement_timeout)
 
@@ -225,14 +232,8 @@ class Session:
         self, context: StatementContext, deadline: Deadline, stop: Callable[[], None]
     ) -> Iterator[None]:
         """Hold what runs inside to the time limit, and say DuckDB's errors in MemQL's words."""
-        with deadline.running(stop):
-            try:
-                yield
-            except duckdb.Error as error:
-                raise translate(error, context) from error
-            except RecursionError:
-                # A long chain such as x::INT::INT::... parses without brackets.
-                raise ProgrammingError("the statement is nested too deeply", code="54001") from None
+        with deadline.running(stop), translated(context):
+            yield
 
     # -- planned statements -------------------------------------------------------------------
 
@@ -252,9 +253,7 @@ class Session:
     ) -> Result:
         if not isinstance(plan, Optimized):
             return self._change(plan, context, values)
-        if not self._transaction.active:
-            return self._executor(self._own_cursor(), context, values).run(plan.plan)
-        result = self._executor(self._cursor, context, values).run(plan.plan)
+        result = self.executor(context, values).run(plan.plan)
         if result.rows is self._cursor:
             # The next statement of the transaction needs the cursor on which the rows wait.
             result.rows = rescanned(self._store, arrow_of(self._cursor), result.columns)
@@ -317,15 +316,19 @@ class Session:
         if not isinstance(tree.this, PLANNED):
             raise NotSupportedError("EXPLAIN takes a query, INSERT, UPDATE or DELETE")
         plan = self._plan(tree.this, context, values)
-        cursor = self._cursor if self._transaction.active else self._own_cursor()
-        lines = explain(tree, plan, self._executor(cursor, context, values))
+        lines = explain(tree, plan, self.executor(context, values))
         return result_of(self._store, [{"plan": line} for line in lines], {"plan": "VARCHAR"})
 
     def _copy(self, tree: exp.Copy, context: StatementContext, values: Values) -> Result:
         copy = bind_copy(tree, self._views(context).tables, values, context)
         plan = self._plan(copy if isinstance(copy, exp.Insert) else copy.query, context, values)
         result = self._run_plan(plan, context, values)
-        return result if isinstance(copy, exp.Insert) else copy_out(copy, result, context)
+        if isinstance(copy, exp.Insert):
+            return result
+        if not self._rights_hold(context):
+            result.close()
+            raise RightsChanged
+        return copy_out(copy, result, context)
 
     def _describe(
         self, tree: exp.Describe | exp.Summarize, context: StatementContext, values: Values
@@ -334,8 +337,7 @@ class Session:
         planned = self._plan(query, context, values) if query is not None else None
         if not isinstance(planned, Optimized):
             raise NotSupportedError(f"{tree.key.upper()} takes a table or a query")
-        cursor = self._cursor if self._transaction.active else self._own_cursor()
-        executor = self._executor(cursor, context, values)
+        executor = self.executor(context, values)
         return describe(tree, planned.plan, self._views(context).tables, executor)
 
     def _catalog(self, context: StatementContext) -> dict[str, CatalogTable]:
@@ -367,8 +369,7 @@ class Session:
                     hint="COMMIT or ROLLBACK it first",
                     code="25001",
                 )
-            self._transaction.begin(explicit=True, write=True)
-            self._changes.count = 0
+            self._changes.begin(explicit=True)
 
     def commit(self) -> None:
         """Commit the open transaction; without one nothing happens."""
@@ -395,6 +396,9 @@ class Session:
 
     def close(self) -> None:
         """Undo an open transaction and give up the store."""
+        if self._store.is_inherited:
+            self._closed = True
+            return
         with self._lock:
             if self._closed:
                 return
@@ -407,22 +411,10 @@ class Session:
     # -- derived forms ------------------------------------------------------------------------
 
     def prefix_of(self, made: Materialized, room_tokens: int) -> Prefix:
-        """Return a fresh prefix with a materialized activation in it.
-
-        What is no longer stored is computed again from its token ids.
-
-        Args:
-            made: an activation that this session materialized.
-            room_tokens: room to leave behind it.
-        """
-        from memql.engine.model.runtime import load_runtime
-        from memql.engine.reuse import load_again
-
+        """Return a fresh prefix with a materialized activation in it, and room behind it."""
         with self._lock:
             self._check_open()
-            prefix = load_runtime(made.spec).prefix(made.tokens + room_tokens)
-            load_again(made.key, made.token_ids, prefix, load_runtime(made.spec), self._store)
-            return prefix
+            return load_again(made, room_tokens, self._store)
 
     # -- parts --------------------------------------------------------------------------------
 
@@ -435,7 +427,7 @@ class Session:
         if self._settings.override != self._identity.override:  # who set it is demoted
             self._settings = replace(self._settings, override=self._identity.override)
         return StatementContext(
-            replace(rights, shared=self._settings.shared_memories),
+            self._changes.with_seen(replace(rights, shared=self._settings.shared_memories)),
             now,
             text,
             cancel=self._cancel,
@@ -444,8 +436,15 @@ class Session:
             door=self._door if rights.administrator else None,
         )
 
+    def executor(self, context: StatementContext, values: Values) -> Executor:
+        """What runs a query: in the open transaction, else on a cursor for it alone.
+
+        Outside a transaction its rows wait on that cursor until they are fetched.
+        """
+        cursor = self._cursor if self._transaction.active else self._own_cursor()
+        return self._executor(cursor, context, values)
+
     def _own_cursor(self) -> duckdb.DuckDBPyConnection:
-        """A cursor for one query outside a transaction: its rows wait there until fetched."""
         self._running = self._store.cursor()
         return self._running
 
@@ -453,8 +452,7 @@ class Session:
         version = self._catalog_key()
         if self._looked_up[0] != version:
             self._looked_up = (version, {})
-        snapshot = self._transaction.active
-        tables = Tables(self._cursor, context, self._looked_up[1], in_transaction=snapshot)
+        tables = Tables(self._cursor, context, self._looked_up[1])
         return ViewCatalog(self._cursor, context, self._parse, tables)
 
     def _catalog_key(self) -> tuple[int, int]:
@@ -493,7 +491,10 @@ class Session:
             raise InterfaceError(
                 "the connection is closed", hint="open another: memql.connect(...)", code="08003"
             )
+        self._store.check_open()
 
 
 # What gives out what it has read.
 _READING = Optimized | syntax.Explain | exp.Describe | exp.Summarize
+# What an error may tell of it: of a change, and of a query whose rows are kept, too.
+_RERUN = _READING | ChangePlan | exp.Create | exp.Copy

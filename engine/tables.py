@@ -11,10 +11,9 @@ from sqlglot import exp
 
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, quote, unknown
-from memql.engine.rights import DEFAULT_OWNER, Catalog, Rights
+from memql.engine.rights import DEFAULT_OWNER, Rights
 from memql.engine.syntax import TABLE_PRIVILEGES
 from memql.errors import NotSupportedError, ProgrammingError
-from memql.storage import governance
 
 if TYPE_CHECKING:
     import duckdb
@@ -108,14 +107,12 @@ class Tables:
         context: the statement.
         known: what was looked up before and has not changed since.
         named_by: whose names are meant, where it is another than who asks: a view's owner.
-        in_transaction: whether the cursor sees a snapshot, which may be older than the rights.
     """
 
     cursor: duckdb.DuckDBPyConnection
     context: StatementContext
     known: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     named_by: str | None = None
-    in_transaction: bool = False
 
     @property
     def owner(self) -> str:
@@ -195,13 +192,14 @@ class Tables:
         return owner == self.owner or all(
             rights.has_table(owner, name, action, self.context.now)
             or (action == "SELECT" and self._gives(rights, owner, name))
-            for rights in self._rights()
+            for rights in self.context.rights.moments
         )
 
     def reads_itself(self, owner: str, name: str) -> bool:
         """Tell whether the user may read a table without the view in whose text it stands."""
         now = self.context.now
-        return all(rights.has_table(owner, name, "SELECT", now) for rights in self._rights())
+        moments = self.context.rights.moments
+        return all(rights.has_table(owner, name, "SELECT", now) for rights in moments)
 
     def hides(self, found: OrdinaryTable) -> str | None:
         """Return the name of a table that may be changed and not read; None if it may be read."""
@@ -251,20 +249,6 @@ class Tables:
             rows = self.cursor.execute(f"SELECT length(typeof(NULL::{whole}))").fetchall()
             self.known[key] = {"characters": rows[0][0]}
         return int(self.known[key]["characters"])
-
-    def _rights(self) -> list[Rights]:
-        """Return the user's rights: as they are now, and in a transaction also as it sees them.
-
-        What was granted since is on what is there now, and its snapshot may have another table of
-        that name.
-        """
-        rights = self.context.rights
-        if not self.in_transaction:
-            return [rights]
-        key = ("rights", "")
-        if key not in self.known:
-            self.known[key] = {"seen": Catalog(governance.read(self.cursor))}
-        return [rights, replace(rights, catalog=self.known[key]["seen"])]
 
     def _gives(self, rights: Rights, owner: str, name: str) -> bool:
         """Tell whether the owner of the view in whose text a name stands may give it to readers."""

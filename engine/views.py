@@ -109,6 +109,11 @@ class ViewCatalog:
         """Return the names of the user's own views."""
         return [entry.name for entry in self._read([self._tables.owner])]
 
+    def own_materialized(self) -> Sequence[ViewDefinition]:
+        """Return the user's own materialized views, by name."""
+        own = self._read([self._tables.owner])
+        return [self.definition(entry) for entry in own if entry.form is not None]
+
     def find(self, name: str, owner: str = "") -> ViewDefinition | None:
         """Return a view by name, None if there is none of that name that may be read.
 
@@ -197,7 +202,10 @@ class ViewCatalog:
         tree = _parsed(entry.text, self._parse)
         query = tree.this if isinstance(tree, syntax.Materialize) else tree
         assert isinstance(query, exp.Query)
-        return ViewDefinition(entry.name, entry.owner, query, entry.form, entry.model)
+        # Creating the view has checked its options.
+        options = tree.args.get("options") or ()
+        order = next((one.expression.name for one in options), "canonical")
+        return ViewDefinition(entry.name, entry.owner, query, entry.form, entry.model, order)
 
     def add(self, entry: ViewEntry, *, replace: bool, exists: bool, node: exp.Expr) -> bool:
         """Add a view; tell whether it was added.

@@ -341,11 +341,11 @@ class Connection(Generic[Row]):
         >>> _ = con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION")
         14 of 14 tokens
         """
-        return self._session.progress
+        return self._session.progress.report
 
     @progress.setter
     def progress(self, report: Callable[[int, int], None] | None) -> None:
-        self._session.progress = report
+        self._session.progress.report = report
 
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this connection.

@@ -95,18 +95,57 @@ class Cursor(Generic[Row]):
         [(3,)]
         """
         self._check_open()
-        if parameters is not None and (
-            isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence | Mapping)
-        ):
-            raise ProgrammingError(
-                f"parameters are a sequence or a mapping, found {type(parameters).__name__}",
-                hint="pass [value] for one ?",
-                code="22023",
-            )
+        _check_parameters(parameters)
         self._drop_result()
         self._result = self.connection._session.execute(statement, parameters)
         self._rowcount = self._result.rowcount
         return self
+
+    def stream(self, statement: str, parameters: Parameters | None = None) -> Iterator[str]:
+        """Run a SELECT with one answer and return the pieces of its text as they are made.
+
+        Joined, the pieces are the answer. After the last one the row can be fetched, with the
+        answer as ``execute`` gives it; giving the iterator up ends the work.
+
+        Args:
+            statement: a SELECT with one ``generate``.
+            parameters: as in ``execute``.
+
+        Raises:
+            Error: as ``execute``; `ProgrammingError` where there are several answers.
+
+        >>> import memql
+        >>> con = memql.connect()
+        >>> _ = con.execute("INSERT INTO memories (content) VALUES ('Alice lives in Lisbon.')")
+        >>> pieces = con.cursor().stream("SELECT generate('Where does Alice live?') FROM memories")
+        >>> "".join(pieces)
+        'Alice lives in Lisbon.'
+        """
+        self._check_open()
+        _check_parameters(parameters)
+        self._drop_result()
+        pieces = self.connection._session.stream(statement, parameters)
+
+        def given() -> Iterator[str]:
+            try:
+                yield from pieces
+                self._result = pieces.result
+            finally:
+                pieces.close()
+
+        return given()
+
+    def progress(self) -> tuple[int, int]:
+        """Return (tokens done, tokens in all) of the prompt that a model computes just now.
+
+        For another thread than the one whose statement runs; (0, 0) before a model has computed.
+
+        >>> import memql
+        >>> memql.connect().cursor().progress()
+        (0, 0)
+        """
+        progress = self.connection._session.progress
+        return progress.done_tokens, progress.total_tokens
 
     def executemany(
         self, statement: str, parameters: Sequence[Parameters] | pa.Table
@@ -386,3 +425,14 @@ class Cursor(Generic[Row]):
             return f"<memql.Cursor, {written:,} rows written>"
         names = ", ".join(column.name for column in self._result.columns)
         return f"<memql.Cursor with the columns {names}>"
+
+
+def _check_parameters(parameters: Parameters | None) -> None:
+    if parameters is not None and (
+        isinstance(parameters, str | bytes) or not isinstance(parameters, Sequence | Mapping)
+    ):
+        raise ProgrammingError(
+            f"parameters are a sequence or a mapping, found {type(parameters).__name__}",
+            hint="pass [value] for one ?",
+            code="22023",
+        )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -13,6 +15,9 @@ from memql.errors import DataError, Error, IntegrityError
 
 # Large enough that the cost of a statement vanishes, small enough to hold in memory.
 _BATCH_ROWS = 5000
+
+# Where an error says which of the rows of a statement it is about.
+_ROW = re.compile(r" \(row (\d+)\)")
 
 Convert = Callable[[Any], Any]
 
@@ -63,31 +68,29 @@ def _insert_all(
     lines: Iterable[bytes],
     on_progress: Callable[[int, int], None] | None,
 ) -> int:
-    batch: list[dict[str, Any]] = []
-    numbers: list[int] = []
+    batch: list[Line] = []
     count = number = size = 0
-    for number, line in enumerate(lines, start=1):
-        size += len(line)
-        memory = read_line(line, number)
-        if memory is None:
+    for number, text in enumerate(lines, start=1):
+        size += len(text)
+        line = read_line(text, number)
+        if line is None:
             continue
-        batch.append(memory)
-        numbers.append(number)
+        batch.append(line)
         if len(batch) == _BATCH_ROWS:
-            count += _insert(connection, batch, numbers)
-            batch, numbers = [], []
+            count += _insert(connection, batch)
+            batch = []
             if on_progress is not None:
                 on_progress(number, size)
-    count += _insert(connection, batch, numbers)
+    count += _insert(connection, batch)
     if on_progress is not None:
         on_progress(number, size)
     return count
 
 
-def _insert(connection: Connection, batch: list[dict[str, Any]], numbers: list[int]) -> int:
+def _insert(connection: Connection, batch: list[Line]) -> int:
     if not batch:
         return 0
-    given = {name for memory in batch for name in memory}
+    given = {name for line in batch for name in line.memory}
     names = [name for name in COLUMNS if name in given]
     shape = json.dumps([{name: COLUMNS[name][0] for name in names}])
     columns = ", ".join(f'"{name}"' for name in names)
@@ -96,33 +99,49 @@ def _insert(connection: Connection, batch: list[dict[str, Any]], numbers: list[i
         return connection.execute(
             f"INSERT INTO memories ({columns}) SELECT {values} FROM "
             f"(SELECT unnest(from_json(CAST($batch AS JSON), '{shape}')) AS \"_row\")",
-            {"batch": json.dumps(batch)},
+            {"batch": f"[{','.join([line.text for line in batch])}]"},
         ).rowcount
     except Error as error:
-        place = _place(error, batch, numbers)
-        raise type(error)(f"{place}: {error.message}", hint=error.hint, code=error.code) from error
+        place, message = _place(error, batch), error.message
+        if row := _ROW.search(message):
+            place, message = f"line {batch[int(row[1]) - 1].number:,}", _ROW.sub("", message)
+        raise type(error)(f"{place}: {message}", hint=error.hint, code=error.code) from error
 
 
-def _place(error: Error, batch: list[dict[str, Any]], numbers: list[int]) -> str:
+def _place(error: Error, batch: list[Line]) -> str:
     """Return the line that an error of a batch is about, or the lines of the batch."""
     if isinstance(error, IntegrityError):
-        for memory, number in zip(reversed(batch), reversed(numbers), strict=True):
-            if "id" in memory and memory["id"] in error.message:
-                return f"line {number:,}"
+        for line in reversed(batch):
+            if "id" in line.memory and line.memory["id"] in error.message:
+                return f"line {line.number:,}"
     if error.code == "42501":
-        for memory, number in zip(batch, numbers, strict=True):
-            if "owner" in memory and memory["owner"] in error.message:
-                return f"line {number:,}"
-    if numbers[0] == numbers[-1]:
-        return f"line {numbers[0]:,}"
-    return f"lines {numbers[0]:,} to {numbers[-1]:,}"
+        for line in batch:
+            if "owner" in line.memory and line.memory["owner"] in error.message:
+                return f"line {line.number:,}"
+    first, last = batch[0].number, batch[-1].number
+    return f"line {first:,}" if first == last else f"lines {first:,} to {last:,}"
 
 
 # -- one line ---------------------------------------------------------------------------------
 
 
-def read_line(line: bytes, number: int) -> dict[str, Any] | None:
-    """Return the columns of the memory in a line; None for an empty line.
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The memory in a line.
+
+    Args:
+        number: of the line, from 1.
+        memory: its columns.
+        text: the same as JSON.
+    """
+
+    number: int
+    memory: dict[str, Any]
+    text: str
+
+
+def read_line(line: bytes, number: int) -> Line | None:
+    """Return the memory in a line; None for an empty line.
 
     Args:
         line: UTF-8 text.
@@ -132,7 +151,7 @@ def read_line(line: bytes, number: int) -> dict[str, Any] | None:
         DataError: it is not a memory.
         IntegrityError: it has no content.
 
-    >>> read_line(b'{"content": "Rain.", "importance": 0.5, "x": 1}', 1)
+    >>> read_line(b'{"content": "Rain.", "importance": 0.5, "x": 1}', 1).memory
     {'content': 'Rain.', 'importance': 0.5, 'attributes': {'x': 1}}
     """
     found = _parse(line, number)
@@ -168,13 +187,14 @@ def read_line(line: bytes, number: int) -> dict[str, Any] | None:
             )
         nested.update(attributes)
     try:
-        json.dumps(memory, allow_nan=False, ensure_ascii=False).encode()
+        encoded = _ENCODER.encode(memory)
+        encoded.encode()
     except (ValueError, RecursionError) as error:
         # JSON can write a lone surrogate and a number beyond all floats; no store can keep them.
         raise DataError(
             f"line {number:,}: a value that cannot be stored: {error}", code="22021"
         ) from None
-    return memory
+    return Line(number, memory, encoded)
 
 
 def _parse(line: bytes, number: int) -> dict[str, Any] | None:
@@ -191,7 +211,7 @@ def _parse(line: bytes, number: int) -> dict[str, Any] | None:
     if not text:
         return None
     try:
-        found = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
+        found = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise DataError(
             f"line {number:,}: not JSON: {error.msg} at character {error.pos + 1}",
@@ -292,6 +312,10 @@ def _kind(value: Any) -> str:
     kinds = {str: "a string", list: "an array", bool: "a truth value", type(None): "null"}
     return kinds.get(type(value), "a number")
 
+
+# Made once: json.loads and json.dumps would make new ones for every line.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_unique_keys)
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
 
 _TEXT: tuple[str, str, Convert] = ("VARCHAR", "a string", _text)
 _SHARE: tuple[str, str, Convert] = ("DOUBLE", "a number from 0 to 1", _share)

@@ -239,12 +239,13 @@ class Activation:
         >>> activation.generate("Where does Alice live?")
         'Alice lives in Lisbon.'
         """
+        from memql.engine.model.decoding import Decoding
         from memql.engine.model.runtime import load_runtime
 
         runtime = load_runtime(self._made.spec)
         tail = runtime.tokens.tail(question)
         prefix = self._load(len(tail) + max_tokens)
-        return runtime.generate(prefix, tail, max_tokens=max_tokens).text.strip()
+        return runtime.generate(prefix, tail, Decoding(max_tokens)).text
 
     def __repr__(self) -> str:
         return f"<Activation {self.id[:12]} of {self.tokens:,} tokens for {self.model}>"

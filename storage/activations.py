@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from memql.storage.nodes import (
     NodeHeader,
     NodeSlice,
 )
+from memql.storage.places import OpenFiles, Place
 from memql.storage.tensors import Row, Tensors, TensorsFailed
 from memql.storage.transaction import short_transaction
 from memql.storage.tree import Tree
@@ -43,10 +44,6 @@ __all__ = [
 
 DATASET = "activations.lance"
 
-# Large enough that a call's fixed cost does not show, small enough that the first layers are in
-# use while the last are still on the disk.
-_BATCH_BYTES = 8 * 1024 * 1024
-
 # The engine acts here, not a user; the audit needs a name.
 _ENGINE = "memql"
 
@@ -67,14 +64,6 @@ class Activations:
         # of all would make opening slow.
         self._details: dict[int, tuple[Node, int]] = {}
 
-    def find(self, key: bytes) -> Boundary | None:
-        """The boundary of a key, if all nodes that lead to it are live.
-
-        Args:
-            key: the boundary key.
-        """
-        return self._mirror().find(key)
-
     def chain(self, key: bytes) -> tuple[NodeSlice, ...]:
         """The parts of nodes that make up the prefix which ends at a boundary, root first.
 
@@ -82,9 +71,9 @@ class Activations:
             key: the boundary key.
 
         Raises:
-            NodeGone: `find` would not find the key (any more).
+            NodeGone: the tree does not find the key (any more).
         """
-        links = self._mirror().chain(key)
+        links = self.tree.chain(key)
         if not links:
             raise NodeGone(f"boundary {key.hex()[:16]}")
         details = self._load([link.node for link in links])
@@ -116,7 +105,7 @@ class Activations:
         start_tokens: int,
         boundaries: Sequence[tuple[bytes, int]],
         lineage: Sequence[tuple[UUID, int]],
-        payload: Sequence[tuple[Buffer, Buffer]],
+        payload: Iterable[tuple[Buffer, Buffer]],
         owner: str,
     ) -> int | None:
         """Keep a node for good: when this returns a number, the node outlives a crash.
@@ -127,7 +116,8 @@ class Activations:
             start_tokens: tokens before its first one.
             boundaries: (key, offset in the node's own tokens) of each segment that ends in it.
             lineage: (memory id, version) of all rows that it was computed from.
-            payload: K and V of each layer, contiguous, in the header's shapes and dtype.
+            payload: K and V of each layer, contiguous, in the header's shapes and dtype; asked for
+                one layer at a time.
             owner: whom it is charged to.
 
         Returns:
@@ -141,7 +131,7 @@ class Activations:
         """
         import duckdb
 
-        payloads.check(header, boundaries, payload)
+        payloads.check(header, boundaries)
         digests: list[bytes] = []
         with closing(self._store.cursor()) as cursor:
             node_id = self._intend(cursor, "put", "keep an activation")
@@ -187,7 +177,8 @@ class Activations:
             slices: a chain, root first, as `chain` gives it.
 
         Returns:
-            for each layer: read-only bytes of K and of V of each slice in order.
+            for each layer: read-only bytes of K and of V of each slice in order. They lie in memory
+            that the next layer is read into.
 
         Raises:
             DamagedNode: the stored bytes of a node are not those that were written.
@@ -201,21 +192,28 @@ class Activations:
         layers = len(nodes[0].header.layers)
         if any(len(node.header.layers) != layers for node in nodes):
             raise InternalError("a chain has nodes of models with different numbers of layers")
-        start = 0
-        while start < layers:
-            stop, batch = start, list[tuple[Node, Row]]()
-            while stop < layers and sum(row.bytes for _, row in batch) < _BATCH_BYTES:
-                for node in nodes:
-                    size = sum(payloads.layer_bytes(node.header, node.header.layers[stop]))
-                    batch.append((node, Row(details[node.id][1] + stop, size)))
-                stop += 1
-            blobs = iter(self._read_batch(batch))
-            for layer in range(start, stop):
-                yield tuple(
-                    payloads.verified(node, header, layer, blob)
-                    for node, header, blob in zip(nodes, headers, blobs, strict=False)
-                )
-            start = stop
+        rows = [
+            Row(details[node.id][1] + layer, sum(payloads.layer_bytes(node.header, shape)))
+            for node in nodes
+            for layer, shape in enumerate(node.header.layers)
+        ]
+        places = self._places(rows)
+        size = max(sum(row.bytes for row in rows[layer::layers]) for layer in range(layers))
+        with OpenFiles() as files:
+            room = memoryview(bytearray(size))
+            for layer in range(layers):
+                found, start = [], 0
+                for number, node in enumerate(nodes):
+                    row, place = rows[number * layers + layer], places[number * layers + layer]
+                    blob = room[start : start + row.bytes]
+                    start += row.bytes
+                    read = place is not None and files.read_into(place, blob)
+                    if not read or not payloads.is_sound(node, headers[number], layer, blob):
+                        # The files may have been replaced. Lance knows, and what it gives counts.
+                        blob = memoryview(self._read_row(node, row))
+                        payloads.verify(node, headers[number], layer, blob)
+                    found.append(payloads.halves(node.header, layer, blob))
+                yield tuple(found)
 
     def verify(self) -> Iterator[tuple[Node, str | None]]:
         """Read every live node and say what is wrong with it; None if nothing is."""
@@ -243,7 +241,7 @@ class Activations:
             reason: for the audit.
         """
         with self._store.commit_lock, closing(self._store.cursor()) as cursor:
-            tree = self._mirror()
+            tree = self.tree
             if not tree.is_live(node_id):
                 return
             with self._mirrored(), short_transaction(cursor, f"quarantine node {node_id}"):
@@ -266,7 +264,7 @@ class Activations:
         """
         with closing(self._store.cursor()) as cursor:
             with self._store.commit_lock:
-                tree = self._mirror()
+                tree = self.tree
                 dropped = tree.descendants(node_ids)
                 with self._mirrored(), short_transaction(cursor, f"drop {len(dropped)} nodes"):
                     cursor.execute(
@@ -328,7 +326,9 @@ class Activations:
             self._tree = None
             raise
 
-    def _mirror(self) -> Tree:
+    @property
+    def tree(self) -> Tree:
+        """The mirror of all nodes in memory."""
         tree = self._tree
         if tree is None:
             # Under the commit lock no node can be published between the query and the mirror.
@@ -341,7 +341,7 @@ class Activations:
     def _load_tree(self) -> Tree:
         with closing(self._store.cursor()) as cursor:
             nodes = cursor.execute(
-                "SELECT id, parent FROM _memql.nodes WHERE state = 'live'"
+                "SELECT id, parent, bytes FROM _memql.nodes WHERE state = 'live'"
             ).fetchall()
             boundaries = cursor.execute(
                 "SELECT key, node, offset_tokens FROM _memql.boundaries"
@@ -360,25 +360,24 @@ class Activations:
             found.update({row[0]: _node(row) for row in rows})
             self._details.update({n: found[n] for n in missing if n in found})
         for node_id in node_ids:
-            if node_id not in found or not self._mirror().is_live(node_id):
+            if node_id not in found or not self.tree.is_live(node_id):
                 self._details.pop(node_id, None)
                 raise NodeGone(f"node {node_id}")
         return found
 
-    def _read_batch(self, batch: Sequence[tuple[Node, Row]]) -> list[bytes]:
+    def _places(self, rows: Sequence[Row]) -> list[Place | None]:
         try:
-            return self._tensors.read([row for _, row in batch])
+            return self._tensors.places(rows)
         except TensorsFailed:
-            # Which node is it? One by one they tell; a healthy one stays in use.
-            blobs = []
-            for node, row in batch:
-                try:
-                    blobs.extend(self._tensors.read([row]))
-                except TensorsFailed as error:
-                    if not self._mirror().is_live(node.id):
-                        raise NodeGone(f"node {node.id}") from error
-                    raise DamagedNode(node.id, error.message) from error
-            return blobs
+            return [None] * len(rows)  # each is read, and told about, by itself
+
+    def _read_row(self, node: Node, row: Row) -> bytes:
+        try:
+            return self._tensors.read(row)
+        except TensorsFailed as error:
+            if not self.tree.is_live(node.id):
+                raise NodeGone(f"node {node.id}") from error
+            raise DamagedNode(node.id, error.message) from error
 
     def _intend(self, cursor: duckdb.DuckDBPyConnection, kind: str, asked: str) -> int:
         with short_transaction(cursor, asked):
@@ -400,7 +399,7 @@ class Activations:
         owner: str,
     ) -> bool:
         with self._store.commit_lock:
-            tree = self._mirror()
+            tree = self.tree
             # One that another node answers already stays there: both hold the same numbers.
             new = [Boundary(key, node.id, at) for key, at in boundaries if key not in tree]
             if not new or (node.parent is not None and tree.find(node.parent) is None):
@@ -436,7 +435,7 @@ class Activations:
                 )
                 cursor.execute("DELETE FROM _memql.intents WHERE node = ?", [node.id])
             self._details[node.id] = (node, first_row)
-            tree.add(node.id, node.parent, new)
+            tree.add(node.id, node.parent, node.bytes, new)
             return True
 
     def _withdraw(self, cursor: duckdb.DuckDBPyConnection, node_id: int) -> None:

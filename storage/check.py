@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memql.storage import audit
+from memql.storage import audit, filedigests
 from memql.storage.failures import translate
+from memql.storage.folder import CATALOG
 from memql.storage.segments import Segment
-from memql.storage.store import CATALOG, Store
+from memql.storage.store import Store
 from memql.storage.tensors import TensorsFailed
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def check(store: Store) -> Checked:
             problems.extend(_broken_rules(cursor))
             problems.extend(_broken_rows(cursor))
             problems.extend(_orphans(store, cursor))
+            problems.extend(filedigests.changed(cursor))
             for node, problem in store.activations.verify():
                 nodes, size = nodes + 1, size + node.bytes
                 if problem is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from memql.errors import (
@@ -17,24 +18,22 @@ if TYPE_CHECKING:
     import duckdb
 
 
+# DuckDB has one class for its conflicts and for a COMMIT that the disk has failed; who is told of a
+# conflict runs the transaction again, and again.
+CONFLICT = (
+    "(?i)conflict|(another|different|concurrent|other) transaction|constraint violation"
+    "|altered or dropped"
+)
+_FULL = "Could not write file|No space left|File too large"
+
+
 def is_conflict(error: duckdb.Error) -> bool:
     """Whether another transaction won a race for the same rows.
 
     Args:
         error: what DuckDB raised.
     """
-    text = str(error)
-    # DuckDB reports its conflicts by the same class as these.
-    others = (
-        "aborted",
-        "Could not write file",
-        "No space left",
-        "File too large",
-        "Could not read",
-    )
-    return type(error).__name__ == "TransactionException" and not any(
-        other in text for other in others
-    )
+    return type(error).__name__ == "TransactionException" and bool(re.search(CONFLICT, str(error)))
 
 
 def translate(error: duckdb.Error, asked: str) -> Error:
@@ -54,16 +53,22 @@ def translate(error: duckdb.Error, asked: str) -> Error:
                 hint="The transaction was rolled back and nothing of it is kept: run it again.",
                 code="40001",
             )
-        if "aborted" not in found:
+        if re.search(_FULL, found):
             return OperationalError(
                 f"cannot {asked}: {found}",
                 hint="Make room on the disk and run it again.",
                 code="53100",
             )
+        if "aborted" in found:
+            return OperationalError(
+                f"cannot {asked}: {found}",
+                hint="An error ended the transaction: ROLLBACK it.",
+                code="25P02",
+            )
         return OperationalError(
             f"cannot {asked}: {found}",
-            hint="An error ended the transaction: ROLLBACK it.",
-            code="25P02",
+            hint="The transaction was rolled back. Look at the folder of the store and its disk.",
+            code="58030",
         )
     if isinstance(error, duckdb.InterruptException):
         return OperationalError(f"cannot {asked}: the statement was interrupted", code="57014")

@@ -212,7 +212,7 @@ def drop_policy(cursor: duckdb.DuckDBPyConnection, owner: str | None, name: str)
 
 
 def drop_name(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Take a user or role away, with its memberships, its policies and the grants to and by it."""
+    """Take a user or role away, with its memberships, policies, keys and grants to and by it."""
     found = read(cursor)
     for policy in found.policies:
         left = tuple(one for one in policy.grantees if one != name)
@@ -224,6 +224,7 @@ def drop_name(cursor: duckdb.DuckDBPyConnection, name: str) -> None:
         "DELETE FROM _memql.users WHERE name = $name",
         "DELETE FROM _memql.roles WHERE name = $name",
         "DELETE FROM _memql.memberships WHERE role = $name OR member = $name",
+        "DELETE FROM _memql.idempotency_keys WHERE owner = $name",  # of memories for others
         "DELETE FROM _memql.grants "
         "WHERE grantee = $name OR owner = $name OR granted_by IS NOT DISTINCT FROM $name",
     ):

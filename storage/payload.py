@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -34,35 +34,20 @@ def layer_bytes(header: NodeHeader, layer: LayerHeader) -> tuple[int, int]:
     return prod(layer.key_shape) * each, prod(layer.value_shape) * each
 
 
-def check(
-    header: NodeHeader,
-    boundaries: Sequence[tuple[bytes, int]],
-    payload: Sequence[tuple[Buffer, Buffer]],
-) -> None:
+def check(header: NodeHeader, boundaries: Sequence[tuple[bytes, int]]) -> None:
     """Refuse a node whose parts do not fit each other.
 
     Args:
         header: shapes and dtype.
         boundaries: (key, offset in tokens), in the order of their offsets.
-        payload: K and V of each layer.
 
     Raises:
         InternalError: they do not.
     """
-    if len(payload) != len(header.layers):
-        raise InternalError(
-            f"a node of {len(header.layers)} layers came with {len(payload)} of payload"
-        )
-    for index, (layer, parts) in enumerate(zip(header.layers, payload, strict=True)):
+    for index, layer in enumerate(header.layers):
         if not layer.key_shape[1] == layer.value_shape[1] == header.tokens:
             raise InternalError(f"layer {index} of a node has not its {header.tokens} tokens")
-        found = tuple(memoryview(part).nbytes for part in parts)
-        expected = layer_bytes(header, layer)
-        if found != expected:
-            raise InternalError(
-                f"layer {index} of a node came with {found} bytes of K and V; its shapes and "
-                f"{header.dtype} make {expected}"
-            )
+        layer_bytes(header, layer)
     offsets = [offset for _, offset in boundaries]
     if not offsets or offsets != sorted(set(offsets)) or offsets[0] < 1:
         raise InternalError(f"the boundaries of a node are at {offsets}: they must ascend from 1")
@@ -73,42 +58,74 @@ def check(
 
 
 def blobs(
-    header: NodeHeader, payload: Sequence[tuple[Buffer, Buffer]], digests: list[bytes]
+    header: NodeHeader, payload: Iterable[tuple[Buffer, Buffer]], digests: list[bytes]
 ) -> Iterator[bytes]:
     """K and V of each layer in one piece, a layer at a time.
 
     Args:
         header: of the node.
-        payload: K and V of each layer.
+        payload: K and V of each layer; asked for one by one, so that not all are copied at once.
         digests: each layer's digest is added to it when the layer is taken.
+
+    Raises:
+        InternalError: a layer is missing, left over, or not of the size that the header says.
     """
     text = header.to_json().encode()
-    for layer, (key, value) in enumerate(payload):
+    for number, (key, value) in enumerate(payload):
+        if number == len(header.layers):
+            raise InternalError(f"a node of {number} layers came with more of payload")
+        found = memoryview(key).nbytes, memoryview(value).nbytes
+        expected = layer_bytes(header, header.layers[number])
+        if found != expected:
+            raise InternalError(
+                f"layer {number} of a node came with {found} bytes of K and V; its shapes and "
+                f"{header.dtype} make {expected}"
+            )
         blob = b"".join((memoryview(key).cast("B"), memoryview(value).cast("B")))
-        digests.append(digest(text, layer, blob))
+        digests.append(digest(text, number, blob))
         yield blob
+    if len(digests) < len(header.layers):
+        raise InternalError(
+            f"a node of {len(header.layers)} layers came with {len(digests)} of payload"
+        )
 
 
-def verified(node: Node, header: bytes, layer: int, blob: bytes) -> tuple[memoryview, memoryview]:
-    """K and V of a layer, if they are what was written.
+def is_sound(node: Node, header: bytes, layer: int, blob: Buffer) -> bool:
+    """Tell whether the bytes of a layer are what was written.
 
     Args:
         node: the node.
         header: its header's JSON.
         layer: which layer.
         blob: what was read.
+    """
+    return digest(header, layer, blob) == node.digests[layer]
+
+
+def verify(node: Node, header: bytes, layer: int, blob: Buffer) -> None:
+    """Refuse bytes of a layer that are not what was written; arguments as of `is_sound`.
 
     Raises:
         DamagedNode: the digest is another one.
     """
-    if digest(header, layer, blob) != node.digests[layer]:
+    if not is_sound(node, header, layer, blob):
         raise DamagedNode(node.id, f"the digest of layer {layer} does not match its bytes")
-    key_bytes, _ = layer_bytes(node.header, node.header.layers[layer])
-    view = memoryview(blob)
+
+
+def halves(header: NodeHeader, layer: int, blob: memoryview) -> tuple[memoryview, memoryview]:
+    """K and V of a layer, read-only.
+
+    Args:
+        header: of the node.
+        layer: which layer.
+        blob: the bytes of both.
+    """
+    key_bytes, _ = layer_bytes(header, header.layers[layer])
+    view = blob.toreadonly()
     return view[:key_bytes], view[key_bytes:]
 
 
-def digest(header: bytes, layer: int, blob: bytes) -> bytes:
+def digest(header: bytes, layer: int, blob: Buffer) -> bytes:
     """xxh3_128 over header, layer number, K and V: 16 bytes.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memql.errors import InterfaceError, InternalError, OperationalError
-from memql.storage import durable
+from memql.storage.folder import MEMORY, connect, make_folder
 from memql.storage.limits import Limits, limits_of, show_bytes
 from memql.storage.lock import FILE_NAME, StoreLock
 from memql.storage.schema import migrate
@@ -24,28 +25,24 @@ if TYPE_CHECKING:
 
     from memql.storage.activations import Activations
 
-MEMORY = ":memory:"
-CATALOG = "catalog.duckdb"
-_NEW_CATALOG = "catalog.new.duckdb"
-# DuckDB's own name for where it puts what does not fit into memory.
-SPILL = f"{CATALOG}.tmp"
-
-# A second wall behind the engine's allow-lists: no files, no network, no extensions. What it
-# leaves open (COPY over its own file, for one) the engine keeps out.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "enable_external_access": False,
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "allow_community_extensions": False,
-    # A name is a table, never a variable of the program that calls.
-    "python_enable_replacements": False,
-    # Otherwise HUGEINT, BIT and TIMETZ change on their way through Arrow, and casting back what
-    # became of a HUGEINT is a fatal error, after which DuckDB refuses the whole database.
-    "arrow_lossless_conversion": True,
-}
-
 _open_stores: dict[str, Store] = {}
 _registry = threading.Lock()
+_alive: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _leave_to_parent() -> None:
+    """Let a forked child never end what is its parent's: DuckDB's log, and a temporary folder.
+
+    Closing a database writes its log into its file and removes the log, under the parent that goes
+    on writing into it. The child's references are therefore never given up, not at its exit either.
+    """
+    for store in _alive:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(store._connection))
+        if store._temporary is not None:
+            store._temporary.detach()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 # How often a statement looks whether a commit of others has ended.
 _RIGHTS_SECONDS = 0.0005
@@ -85,7 +82,7 @@ class Store:
         self._folder = folder
         self._lock = None if folder is None else StoreLock(folder)
         try:
-            self._connection = _connect(name, folder, limits)
+            self._connection = connect(name, folder, limits)
             try:
                 migrate(self._connection, name)
                 self._connection.execute("SET lock_configuration = true")
@@ -99,6 +96,7 @@ class Store:
             if self._lock is not None:
                 self._lock.release()
             raise
+        _alive.add(self)
 
     @classmethod
     def open(
@@ -121,19 +119,23 @@ class Store:
         Raises:
             OperationalError: another process has it open, it is not a store, it is damaged, or
                 it is of a newer format.
-            InterfaceError: a limit is out of range, or the store is open with another one.
+            InterfaceError: a limit is out of range, the store is open with another one, or it was
+                open when this process was forked.
         """
         if os.fspath(path) == MEMORY:
             return cls(MEMORY, None, limits_of(memory_limit, threads))
         folder = Path(os.path.realpath(path))
         with _registry:
             store = _open_stores.get(str(folder))
-            if store is not None and store._pid == os.getpid():
+            if store is not None:
+                # DuckDB would find the database again that it had before the fork, and write over
+                # what others have written since.
+                store.check_open()
                 _check_same(store, limits_of(memory_limit, threads, store.limits))
                 store._holders += 1
                 return store
             limits = limits_of(memory_limit, threads)
-            _make_folder(folder)
+            make_folder(folder)
             store = cls(str(folder), folder, limits)
             _open_stores[str(folder)] = store
             return store
@@ -147,6 +149,11 @@ class Store:
                 self._temporary = weakref.finalize(self, shutil.rmtree, made, True)
                 self._folder = Path(made)
             return self._folder
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether another process opened the store, of which this one is a fork."""
+        return self._pid != os.getpid()
 
     @property
     def durable(self) -> bool:
@@ -164,8 +171,8 @@ class Store:
                 self._activations = Activations(self, folder)
             return self._activations
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A new cursor of the catalog, for one session or thread.
+    def check_open(self) -> None:
+        """Make sure that the store can be used here.
 
         Raises:
             InterfaceError: the store is closed, or was opened before this process was forked.
@@ -174,16 +181,29 @@ class Store:
             raise InterfaceError(
                 f"the store {self.name} is closed", hint="Open it again.", code="08003"
             )
-        if self._pid != os.getpid():
+        if self.is_inherited:
             raise InterfaceError(
                 f"the store {self.name} was opened by pid {self._pid}, before a fork",
-                hint="Open a store after forking, in the process that uses it.",
+                hint="Open a store after forking, or in a process that is started anew.",
                 code="08003",
             )
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A new cursor of the catalog, for one session or thread.
+
+        Raises:
+            InterfaceError: the store is closed, or was opened before this process was forked.
+        """
+        self.check_open()
         return self._connection.cursor()
 
     def close(self) -> None:
-        """Give up one opening; the last one closes the files and lets other processes in."""
+        """Give up one opening; the last one closes the files and lets other processes in.
+
+        In a process forked from the opener nothing happens: the files are the opener's.
+        """
+        if self.is_inherited:
+            return
         with _registry:
             if self._closed:
                 return
@@ -354,93 +374,3 @@ def _check_same(store: Store, asked: Limits) -> None:
                 hint=f"leave {name} out to share it, or close its other connections first",
                 code="55006",
             )
-
-
-def _make_folder(folder: Path) -> None:
-    hint = "Give the folder of a store, or a new or empty folder to make one."
-    # Not Path.exists, which raises for a name that is too long.
-    if not os.path.exists(folder):
-        if not os.path.isdir(folder.parent):
-            raise OperationalError(
-                f"cannot make the store {folder}: there is no folder {folder.parent}",
-                hint="Make that folder first, or check the path.",
-                code="58P01",
-            )
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OperationalError(
-                f"cannot make the store {folder}: {error.strerror}", code="58030"
-            ) from error
-        durable.sync_folder(folder.parent)
-    if not folder.is_dir():
-        raise OperationalError(
-            f"{folder} is not a MemQL store: it is a file", hint=hint, code="42809"
-        )
-    try:
-        names = set(os.listdir(folder))
-    except OSError as error:
-        raise OperationalError(
-            f"cannot open the store {folder}: {error.strerror}", code="58030"
-        ) from error
-    # A crash while the store was made leaves these behind.
-    unfinished = {FILE_NAME, _NEW_CATALOG, f"{_NEW_CATALOG}.wal"}
-    if CATALOG not in names and names - unfinished:
-        raise OperationalError(
-            f"{folder} is not a MemQL store: it holds {len(names)} files or folders, "
-            f"but no {CATALOG}",
-            hint=hint,
-            code="42809",
-        )
-
-
-def _connect(name: str, folder: Path | None, limits: Limits) -> duckdb.DuckDBPyConnection:
-    import duckdb
-
-    # A store in memory writes nothing to the disk: what does not fit is an error.
-    config = _CONFIG | {
-        "memory_limit": f"{limits.memory_bytes}B",
-        "threads": limits.threads,
-        "temp_directory": "" if folder is None else str(folder / SPILL),
-        "max_temp_directory_size": f"{limits.spill_bytes}B",
-    }
-    if folder is None:
-        connection = duckdb.connect(MEMORY, config=config)
-    else:
-        # A crash leaves texts of memories there, and DuckDB does not look at it again.
-        shutil.rmtree(folder / SPILL, ignore_errors=True)
-        if not (folder / CATALOG).exists():
-            _make_catalog(folder)
-        try:
-            connection = duckdb.connect(str(folder / CATALOG), config=config)
-        except duckdb.Error as error:
-            found = str(error).strip().splitlines()[0]
-            if "Could not set lock" in found:
-                raise OperationalError(
-                    f"the catalog of the store {name} is opened by another program: {found}",
-                    hint="Close the program that has catalog.duckdb open.",
-                    code="55006",
-                ) from error
-            raise OperationalError(
-                f"the store {name} is damaged: its catalog.duckdb cannot be opened: {found}",
-                hint="Restore the folder from a copy.",
-                code="XX001",
-            ) from error
-    connection.execute("SET GLOBAL TimeZone = 'UTC'")
-    return connection
-
-
-def _make_catalog(folder: Path) -> None:
-    """Make an empty catalog under another name first, so that no crash leaves half of one."""
-    import duckdb
-
-    new = folder / _NEW_CATALOG
-    new.unlink(missing_ok=True)
-    Path(f"{new}.wal").unlink(missing_ok=True)
-    try:
-        duckdb.connect(str(new), config=_CONFIG).close()
-        durable.sync_file(new)
-        os.replace(new, folder / CATALOG)
-        durable.sync_folder(folder)
-    except (duckdb.Error, OSError) as error:
-        raise OperationalError(f"cannot make the store {folder}: {error}", code="58030") from error

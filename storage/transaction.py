@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from memql.storage.store import Store
 
-_COMMIT = "commit the transaction"
+_BEGIN, _COMMIT = "begin a transaction", "commit the transaction"
+# DuckDB makes the snapshot of a transaction where it first reads the catalog.
+_SEE = "FROM _memql.commits LIMIT 0"
 _WROTE = "SELECT 1 FROM _memql.memories WHERE version = ? LIMIT 1"
 _COPY_VERSIONS = "INSERT INTO _memql.versions SELECT * FROM _memql.memories WHERE version = ?"
 _RENUMBER = "UPDATE _memql.memories SET version = ? WHERE version = ?"
@@ -159,7 +161,9 @@ class Transaction:
             self._version = self._store.begin_commit(self._check_cancel)
             self._locked = True
         try:
-            self._execute("BEGIN", [], "begin a transaction")
+            self._execute("BEGIN", [], _BEGIN)
+            if explicit:
+                self._execute(_SEE, [], _BEGIN)
         except BaseException:
             # An interruption can come out of a BEGIN that was done all the same.
             roll_back(self._cursor)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from memql.engine import calibrations, optimize
+from memql.engine.cost import Calibration
+from memql.engine.optimize.verify import verify
 from tests.error_sites import ROOT, Recorder
 from tests.soak import SOAK_FACTOR
 
@@ -52,3 +56,26 @@ def _test_files() -> set[Path]:
 def recorder(request: pytest.FixtureRequest) -> Recorder:
     """The recorder of this run."""
     return request.config.stash[RECORDER]
+
+
+# About what `tiny` takes on two quiet cores.
+CALIBRATION = Calibration(
+    pass_seconds=4e-3,
+    token_seconds=1e-4,
+    pair_seconds=1e-7,
+    node_seconds=1e-3,
+    byte_seconds=1e-9,
+)
+
+
+@pytest.fixture(autouse=True)
+def same_speed_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let plans be chosen alike on every machine, however busy it is: nothing is measured."""
+    monkeypatch.setattr(calibrations, "measure", lambda spec, store: CALIBRATION)
+    monkeypatch.setattr(calibrations, "DRIFT", math.inf)
+
+
+@pytest.fixture(autouse=True)
+def every_plan_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at each plan after each rule that changed it."""
+    monkeypatch.setattr(optimize, "check_plan", verify)

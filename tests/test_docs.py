@@ -43,7 +43,7 @@ from memql.engine.model.families import EXACT_FAMILIES
 from memql.engine.model.spec import DTYPE_BYTES
 from memql.engine.model.spec import OPTIONS as MODEL_OPTIONS
 from memql.engine.models import MODEL_COLUMNS
-from memql.engine.optimize import RULES
+from memql.engine.optimize import RULE_NAMES
 from memql.engine.run.executor import MATERIALIZE_COLUMNS
 from memql.engine.run.views import VIEW_COLUMNS
 from memql.storage.schema import MEMORY_COLUMNS
@@ -332,7 +332,7 @@ def unnamed(names: Iterable[str], page: str) -> list[str]:
         ("docs/models.md", MODEL_OPTIONS),
         ("docs/models.md", DTYPE_BYTES),
         ("docs/models.md", EXACT_FAMILIES),
-        ("docs/explain.md", [rule.__name__ for rule in RULES]),
+        ("docs/explain.md", list(RULE_NAMES)),
         ("docs/python.md", [name for name in memql.__all__ if name != "Cursor"]),
         ("docs/python.md", [*memql.Answer.__annotations__]),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from sqlglot import exp
 
@@ -80,19 +80,13 @@ def batches(
             return
         columns = [column.to_pylist() for column in rows.columns]
         rows = list(zip(*columns, strict=True)) if columns else [()] * rows.num_rows
-    same_width = into is not None and all(
-        isinstance(row, Sequence)
-        and not isinstance(row, str | bytes)
-        and len(row) == len(into.columns)
-        for row in rows
-    )
-    if into is None or not same_width:
+    if into is None or not _all_of_width(rows, len(into.columns)):
         yield from (Batch(tree, row) for row in rows)
         return
     from_rows = _from_rows(tree, into)
     many: dict[int, exp.Expr] = {}
     for start in range(0, len(rows), ARROW_ROWS):
-        part = [row for row in rows[start : start + ARROW_ROWS] if isinstance(row, Sequence)]
+        part = rows[start : start + ARROW_ROWS]
         arrow = arrow_rows if into.memories else plain_rows
         table = arrow(into.columns, part) if len(part) > 1 else None
         if table is not None:
@@ -107,6 +101,18 @@ def batches(
             if len(batch) not in many:
                 many[len(batch)] = _of_many(tree, into.columns, len(batch))
             yield Batch(many[len(batch)], values)
+
+
+def _all_of_width(rows: Sequence[Parameters], columns: int) -> TypeGuard[Sequence[Sequence[Any]]]:
+    # Asking for an abstract class takes longer than all else that is done with a row here.
+    return all(
+        (type(row) in (list, tuple) or _is_sequence(row)) and len(row or ()) == columns
+        for row in rows
+    )
+
+
+def _is_sequence(row: Parameters) -> bool:
+    return isinstance(row, Sequence) and not isinstance(row, str | bytes)
 
 
 def _values_of(tree: exp.Expr, tables: Tables) -> _Values | None:

@@ -298,19 +298,15 @@ class GenerateSplit:
         if where is not None:
             condition = exp.and_(where.this.copy(), condition)
         rows = exp.Filter(this=rows, expression=exp.Where(this=condition))
-        options = generate_options(call, self.values, self.context)
+        decoding = generate_options(call, self.values, self.context)
         limit_rows, limit_tokens = self._limits(call)
-        if ordered and limit_rows is not None:
-            # In the order of the query DuckDB can cut already; canonical order comes later.
-            ends = [exp.Literal.number(1), limit_rows.copy()]
-            rows = exp.Anonymous(this="list_slice", expressions=[rows, *ends])
         self.calls.append(
             GenerateCall(
                 column,
                 call.this.copy(),
                 rows,
                 ordered,
-                options.max_tokens,
+                decoding,
                 limit_rows,
                 limit_tokens,
             )

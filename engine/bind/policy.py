@@ -17,7 +17,8 @@ from sqlglot import exp
 from memql.engine.bind.parameters import NOW_PARAMETER
 from memql.engine.bind.predicates import is_condition, with_moment
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
-from memql.engine.rights import Reach, Rights
+from memql.engine.reach import Reach
+from memql.engine.rights import Rights
 from memql.storage.governance import Policy
 
 # What a statement does to the memories that it names.
@@ -33,10 +34,11 @@ def visible(rights: Rights, command: str) -> exp.Expr:
     What cannot be read cannot be written: a WHERE would tell of it.
     """
     terms = [condition(_LIFE)]
-    if not rights.reads_everything:
-        terms += _allowed(rights, "READ", SELECT)
-    if command != SELECT and not rights.writes_everything:
-        terms += _allowed(rights, "WRITE", command)
+    for one in rights.moments:
+        if not one.reads_everything:
+            terms += _allowed(one, "READ", SELECT)
+        if command != SELECT and not one.writes_everything:
+            terms += _allowed(one, "WRITE", command)
     return exp.and_(*terms, copy=False)
 
 
@@ -44,7 +46,8 @@ def readable(rights: Rights) -> exp.Expr | None:
     """Return the condition for the memories that may be read in whatever state; None is any."""
     if rights.reads_everything:
         return None
-    return exp.and_(*_allowed(rights, "READ", SELECT), copy=False)
+    terms = [term for one in rights.moments for term in _allowed(one, "READ", SELECT)]
+    return exp.and_(*terms, copy=False)
 
 
 def writable(rights: Rights, command: str) -> exp.Expr | None:

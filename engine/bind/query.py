@@ -18,7 +18,7 @@ from memql.engine.bind.generate import (
 )
 from memql.engine.bind.hiding import take_out_views
 from memql.engine.bind.lineage import Tracer
-from memql.engine.bind.options import check_materialize_options
+from memql.engine.bind.options import materialize_order
 from memql.engine.bind.order import inherit_order, order_of_source
 from memql.engine.bind.parameters import Values
 from memql.engine.bind.parts import (
@@ -42,6 +42,7 @@ from memql.engine.bind.sources import (
     Views,
     check_names,
 )
+from memql.engine.bind.twins import twin_of
 from memql.engine.bind.untraceable import Untraceable
 from memql.engine.bind.visible import add_policy
 from memql.engine.catalog import CatalogTable
@@ -95,7 +96,10 @@ class QueryBinder:
             clause = self._target(tree) if isinstance(tree, syntax.Materialize) else None
             return self._bind_generate(query, clause)
         if isinstance(tree, syntax.Materialize):
-            return self._bind_materialize(query, self._target(tree))
+            target = self._target(tree)
+            if target.form == "AUTO":
+                target = _with_twin(target, twin_of(query, self.views))
+            return self._bind_materialize(query, target)
         return Select(self._parted(self._resolved(query)))
 
     def bind_relation(self, query: exp.Query) -> Relation:
@@ -184,20 +188,26 @@ class QueryBinder:
     # -- targets ------------------------------------------------------------------------------
 
     def _target(self, tree: syntax.Materialize) -> Target:
-        check_materialize_options(tree.args.get("options"), self.values, self.context)
+        order = materialize_order(tree.args.get("options"), self.values, self.context)
         form = tree.args["form"]
         if form == "PARAMETER":
             raise not_yet("MATERIALIZE AS PARAMETER")
         model = tree.args.get("model")
-        return Target(form, model.name if model is not None else None)
+        return Target(form, model.name if model is not None else None, order=order)
 
     def _note_views(self, query: exp.Query) -> None:
         """Note at each SELECT with a generate the view that it reads, before views are expanded."""
         for call in query.find_all(syntax.Generate):
             select = call.find_ancestor(exp.Query)
-            view = self._only_view(select) if select is not None else None
-            if select is not None and view is not None and view.form is not None:
-                select.meta["target"] = Target(view.form, view.model, view=view.name)
+            if select is None:
+                continue
+            view = self._only_view(select)
+            if view is None:
+                select.meta["twin"] = twin_of(select, self.views)
+            elif view.form is not None:
+                select.meta["target"] = Target(
+                    view.form, view.model, view=view.name, order=view.order
+                )
 
     def _only_view(self, query: exp.Expr) -> ViewDefinition | None:
         """The one view that a query reads and nothing else: its form is the query's too."""
@@ -287,6 +297,7 @@ class QueryBinder:
             rows: whether its rows are to carry their lineage too.
         """
         target = clause or select.meta.get("target") or Target()
+        target = _with_twin(target, select.meta.get("twin"))
         content = None
         if any(call.args.get("expression") is None for call in direct_generates(select)):
             content = default_content(select, self.views, self.context)
@@ -317,6 +328,10 @@ class QueryBinder:
             target,
         )
         return Finish(answer, finish, answer_columns), reason
+
+
+def _with_twin(target: Target, twin: Target | None) -> Target:
+    return target if twin is None or target.view is not None else replace(target, twin=twin)
 
 
 def _unnested(query: exp.Query) -> exp.Query:

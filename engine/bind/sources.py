@@ -63,6 +63,7 @@ class ViewDefinition:
         query: the view's query without its MATERIALIZE clause.
         form: the form of its clause; None for a plain view.
         model: the model of its clause, or None.
+        order: the order of its clause, see :class:`Target`.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ViewDefinition:
     query: exp.Query
     form: str | None
     model: str | None
+    order: str = "canonical"
 
     @property
     def kind(self) -> str:
@@ -93,6 +95,9 @@ class Views(Protocol):
     @property
     def tables(self) -> Tables:
         """The ordinary tables."""
+
+    def own_materialized(self) -> Sequence[ViewDefinition]:
+        """Return the user's own materialized views, by name."""
 
     def of(self, owner: str) -> Views:
         """Return them as an owner names them, in the text of the owner's views."""

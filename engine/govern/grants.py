@@ -16,7 +16,8 @@ from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.govern.names import grantee
 from memql.engine.govern.ruling import Change, Ruling
 from memql.engine.names import fold, position, unknown
-from memql.engine.rights import MAX_GIVEN, PUBLIC
+from memql.engine.reach import PUBLIC
+from memql.engine.rights import MAX_GIVEN
 from memql.engine.tables import MAIN
 from memql.errors import DataError, NotSupportedError, ProgrammingError
 from memql.storage import governance

@@ -144,9 +144,13 @@ def _audit(rights: Rights, cursor: duckdb.DuckDBPyConnection) -> list[Row]:
     """An administrator sees all, others their own without numbers, which would tell of the rest."""
     columns = ", ".join(f'"{name}"' for name in AUDIT_COLUMNS)
     who = DEFAULT_OWNER if rights.user is None else rights.user
+    user = rights.catalog.users.get(who)
+    # Before that the name was another's, who was dropped.
+    since = None if user is None else user.created_at
     found = cursor.execute(
-        f"SELECT {columns} FROM _memql.audit WHERE $all OR user_name = $who ORDER BY seq",
-        {"all": rights.administrator, "who": who},
+        f"SELECT {columns} FROM _memql.audit WHERE $all OR (user_name = $who "
+        'AND ($since::TIMESTAMPTZ IS NULL OR "at" >= $since)) ORDER BY seq',
+        {"all": rights.administrator, "who": who, "since": since},
     ).fetchall()
     rows = [dict(zip(AUDIT_COLUMNS, row, strict=True)) for row in found]
     return rows if rights.administrator else [{**row, "seq": None} for row in rows]

@@ -9,7 +9,8 @@ from sqlglot import exp
 from memql.engine.catalog import SCHEMA
 from memql.engine.context import StatementContext
 from memql.engine.names import fold, position, unknown
-from memql.engine.rights import PUBLIC, Rights
+from memql.engine.reach import PUBLIC
+from memql.engine.rights import Rights
 from memql.engine.tables import MAIN
 from memql.errors import ProgrammingError
 from memql.storage.schema import SCHEMA as OWN_SCHEMA

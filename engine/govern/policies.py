@@ -13,7 +13,8 @@ from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.govern.names import grantee
 from memql.engine.govern.ruling import Change, Ruling
 from memql.engine.names import fold, position, unknown
-from memql.engine.rights import MAX_GIVEN, PUBLIC
+from memql.engine.reach import PUBLIC
+from memql.engine.rights import MAX_GIVEN
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage import governance
 from memql.storage.governance import MEMORIES, Policy

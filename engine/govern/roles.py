@@ -10,7 +10,7 @@ from memql.engine import syntax
 from memql.engine.govern.names import grantee, kind_of
 from memql.engine.govern.ruling import Change, Ruling
 from memql.engine.names import position, unknown
-from memql.engine.rights import PUBLIC
+from memql.engine.reach import PUBLIC
 from memql.errors import NotSupportedError, ProgrammingError
 from memql.storage import governance
 from memql.storage.governance import Membership

@@ -11,12 +11,21 @@ Json = Mapping[str, object]
 
 FULL = "full_attention"
 SLIDING = "sliding_attention"
+# Blocks that do not see each other, which caches keep as a window of a block's length.
+CHUNKED = "chunked_attention"
 
 # A family is named here once the tests have shown that a stored prefix of it, cut anywhere and
 # extended, gives what one full prefill gives.
 EXACT_FAMILIES = (
-    "gemma", "gpt2", "gpt_neox", "granite", "llama", "mistral", "olmo2", "phi", "phi3", "qwen2",
-    "qwen3", "smollm3", "stablelm",
+    "apertus", "arcee", "bitnet", "bloom", "codegen", "cohere", "cohere2", "cwm", "deepseek_v2",
+    "deepseek_v3", "diffllama", "dots1", "ernie4_5", "ernie4_5_moe", "exaone4", "falcon", "gemma",
+    "gemma2", "gemma3_text", "glm", "glm4", "glm4_moe", "gpt2", "gpt_bigcode", "gpt_neo",
+    "gpt_neox", "gpt_oss", "gptj", "granite", "helium",
+    "hunyuan_v1_dense", "hunyuan_v1_moe", "jetmoe", "llama", "llama4_text", "minicpm3",
+    "minimax_m2", "ministral", "ministral3", "mistral", "mixtral", "mpt", "nanochat", "nemotron",
+    "olmo", "olmo2", "olmo3", "olmoe", "opt", "persimmon", "phi", "phi3", "phimoe", "qwen2",
+    "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3", "solar_open", "stablelm",
+    "starcoder2", "vaultgemma", "xglm",
 )  # fmt: skip
 
 # Classes with a head for language that read a text from both sides unless told otherwise.
@@ -35,9 +44,12 @@ class Family:
         layers: number of layers.
         layer_kinds: kind of each layer, in transformers' words.
         context_tokens: longest prompt and answer together.
-        values_per_token: numbers in the K and V of one token over all layers.
+        values_per_token: numbers in the K and V of one token over all layers; 0 for a model whose
+            prefixes cannot be stored.
         rope_types: kinds of rotary position scaling in use, sorted; empty without rotary positions.
         window_tokens: sliding window, None without one.
+        switch_tokens: the length past which the positions of all tokens are computed anew, those
+            of tokens in a cache too; None without one.
         activation_refusal: why a prefix cannot be stored exactly; None if it can.
     """
 
@@ -49,6 +61,7 @@ class Family:
     values_per_token: int
     rope_types: tuple[str, ...]
     window_tokens: int | None
+    switch_tokens: int | None
     activation_refusal: str | None
 
 
@@ -64,30 +77,35 @@ def read_family(config: Json, where: str) -> Family:
     """
     architecture = _architecture(config, where)
     model_type = str(config.get("model_type", ""))
-    layers = _number(config, where, "num_hidden_layers", "n_layer", "num_layers")
+    layers = _number(config, where, "num_hidden_layers", "n_layer", "num_layers", "n_layers")
     window = _window(config, model_type)
     kinds = _layer_kinds(config, model_type, layers, window)
     ropes = _ropes(config)
     rope_types = tuple(sorted({str(rope.get("rope_type", rope.get("type"))) for rope in ropes}))
     context = _number(
-        config, where, "max_position_embeddings", "n_positions", "n_ctx", "seq_length"
+        config,
+        where,
+        "max_position_embeddings",
+        "n_positions",
+        "n_ctx",
+        "seq_length",
+        "max_seq_len",
     )
-    if "longrope" in rope_types or "su" in rope_types:
-        # Past this length such a model changes the frequencies of all positions, those of tokens
-        # in the cache too, so only the short regime has one meaning for every way to feed a text.
-        switches = [_as_int(rope.get("original_max_position_embeddings")) for rope in ropes]
-        switches.append(_as_int(config.get("original_max_position_embeddings")))
-        context = min([context, *(switch for switch in switches if switch)])
+    switch = _switch(config, ropes, context)
+    if switch is not None and "dynamic" in rope_types:
+        context = int(context * max(_factor(rope) for rope in ropes))
+    refusal = _refusal(model_type, kinds)
     return Family(
         model_type=model_type,
         architecture=architecture,
         layers=layers,
         layer_kinds=kinds,
         context_tokens=context,
-        values_per_token=layers * _values_per_layer(config, where),
+        values_per_token=0 if refusal else layers * _values_per_layer(config, where),
         rope_types=rope_types,
         window_tokens=window if SLIDING in kinds else None,
-        activation_refusal=_refusal(model_type, kinds, rope_types, window),
+        switch_tokens=switch,
+        activation_refusal=refusal,
     )
 
 
@@ -160,42 +178,53 @@ def _ropes(config: Json) -> list[Json]:
     return nested or [rope]
 
 
+def _switch(config: Json, ropes: list[Json], context: int) -> int | None:
+    """Return the length up to which positions of a scaling that depends on length are constant."""
+    switches = []
+    for rope in ropes:
+        kind = rope.get("rope_type", rope.get("type"))
+        if kind == "dynamic":
+            switches.append(context)
+        elif kind in ("longrope", "su"):
+            original = _as_int(rope.get("original_max_position_embeddings"))
+            switches.append(
+                original or _as_int(config.get("original_max_position_embeddings")) or context
+            )
+    return min(switches, default=None)
+
+
+def _factor(rope: Json) -> float:
+    factor = rope.get("factor")
+    return float(factor) if isinstance(factor, int | float) else 1.0
+
+
 def _values_per_layer(config: Json, where: str) -> int:
-    heads = _number(config, where, "num_attention_heads", "n_head", "num_heads")
-    latent = _as_int(config.get("qk_nope_head_dim"))
-    if latent is not None:  # multi-head latent attention is cached expanded
-        rope = _as_int(config.get("qk_rope_head_dim")) or 0
-        return heads * (latent + rope + (_as_int(config.get("v_head_dim")) or latent))
-    kv_heads = _as_int(config.get("num_key_value_heads")) or heads
-    head_dim = _as_int(config.get("head_dim"))
+    heads = _number(
+        config, where, "num_attention_heads", "n_head", "num_heads", "n_heads", "attention_heads"
+    )
+    latent = _as_int(config.get("kv_lora_rank"))
+    if latent is not None:  # multi-head latent attention: one latent vector for all heads
+        return latent + (_as_int(config.get("qk_rope_head_dim")) or 0)
+    head_dim = _as_int(config.get("head_dim")) or _as_int(config.get("kv_channels"))
     if head_dim is None:
-        head_dim = _number(config, where, "hidden_size", "n_embd", "d_model") // heads
-    return 2 * kv_heads * head_dim
+        head_dim = _number(config, where, "hidden_size", "n_embd", "n_embed", "d_model") // heads
+    return 2 * _kv_heads(config, heads) * head_dim
 
 
-def _refusal(
-    model_type: str, kinds: tuple[str, ...], rope_types: tuple[str, ...], window: int | None
-) -> str | None:
-    stateful = sorted({kind for kind in kinds if kind not in (FULL, SLIDING)})
+def _kv_heads(config: Json, heads: int) -> int:
+    if config.get("new_decoder_architecture"):  # of Falcon, which caches its groups expanded
+        return heads
+    if config.get("multi_query"):
+        return 1
+    return _as_int(config.get("num_key_value_heads")) or heads
+
+
+def _refusal(model_type: str, kinds: tuple[str, ...]) -> str | None:
+    stateful = sorted({kind for kind in kinds if kind not in (FULL, SLIDING, CHUNKED)})
     if stateful:
         return (
             f"{sum(kind in stateful for kind in kinds)} of its {len(kinds)} layers are of kind "
             f"{', '.join(stateful)}, whose state can be kept for one end of a text only"
-        )
-    if SLIDING in kinds:
-        return (
-            f"{kinds.count(SLIDING)} of its {len(kinds)} layers see a sliding window of "
-            f"{window} tokens, which stored prefixes do not cover yet"
-        )
-    if "dynamic" in rope_types:
-        return (
-            "its positions use dynamic NTK scaling, which changes the keys of earlier tokens "
-            "as a text grows"
-        )
-    if "longrope" in rope_types or "su" in rope_types:
-        return (
-            "its positions use LongRoPE scaling, which changes the keys of earlier tokens "
-            "as a text grows"
         )
     if model_type not in EXACT_FAMILIES:
         return (

@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 from memql.errors import NotSupportedError, OperationalError, ProgrammingError
@@ -16,6 +15,12 @@ SHIPPED = Path(__file__).parent / "tiny" / "weights"
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 _HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja")
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+# Path, size in bytes, time of the last write in nanoseconds, inode.
+Stamp = tuple[str, int, int, int]
+
+_digests: dict[Stamp, bytes] = {}
 
 
 def find_folder(source: str, revision: str | None) -> Path:
@@ -177,13 +182,33 @@ def file_digest(path: Path) -> bytes:
     """Return the SHA-256 of a file; read again only after its size, time or inode changed."""
     real = path.resolve()  # the hub's files are links into its store
     stat = real.stat()
-    return _digest(real, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    stamp = (str(real), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    digest = _digests.get(stamp)
+    if digest is None:
+        with real.open("rb") as file:
+            digest = _digests[stamp] = hashlib.file_digest(file, "sha256").digest()
+    return digest
 
 
-@lru_cache(maxsize=4096)
-def _digest(path: Path, size_bytes: int, mtime_ns: int, inode: int) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def learn_digest(stamp: Stamp, digest: bytes) -> None:
+    """Take over what an earlier process read of a file."""
+    _digests.setdefault(stamp, digest)
+
+
+def known_digests(folder: Path) -> dict[Stamp, bytes]:
+    """Return what is known of the files in a folder as they are now."""
+    return {stamp: _digests[stamp] for stamp in stamps_in(folder) if stamp in _digests}
+
+
+def stamps_in(folder: Path) -> tuple[Stamp, ...]:
+    """Return the stamps of the files in a folder, by path: equal while none was written."""
+    stamps = []
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            real = path.resolve()
+            stat = real.stat()
+            stamps.append((str(real), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return tuple(stamps)
 
 
 def files_digest(paths: Sequence[Path]) -> str:

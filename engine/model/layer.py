@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,28 +65,31 @@ class InPlaceLayer(CacheLayerMixin):
 
     Args:
         shape: what it keeps for each token.
-        capacity_tokens: most tokens it can hold.
-        dtype: of keys and values.
-        device: where they are.
+        keys: room for them, ``[sequences, kv_heads, capacity, head_dim]``, with anything in it.
+        values: likewise.
+        owner: of that memory; kept for as long as the layer is.
     """
 
     is_croppable = True
 
     def __init__(
-        self, shape: LayerShape, capacity_tokens: int, dtype: torch.dtype, device: torch.device
+        self,
+        shape: LayerShape,
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        owner: object = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        size = (1, shape.heads, capacity_tokens)
-        self.keys: torch.Tensor = torch.empty((*size, shape.key_dim), dtype=dtype, device=device)
-        self.values: torch.Tensor = torch.empty(
-            (*size, shape.value_dim), dtype=dtype, device=device
-        )
-        self.dtype, self.device = dtype, device
+        self.keys: torch.Tensor = keys
+        self.values: torch.Tensor = values
+        self.dtype, self.device = keys.dtype, keys.device
         self.is_initialized = True
         self.is_sliding = shape.window_tokens is not None
         self.window_tokens = shape.window_tokens
-        self.capacity_tokens = capacity_tokens
+        self.capacity_tokens = keys.shape[2]
         self.tokens = 0
+        self.check_cancel: Callable[[], None] | None = None
+        self._owner = owner
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """Do nothing: the tensors are there from the start."""
@@ -96,24 +100,27 @@ class InPlaceLayer(CacheLayerMixin):
         """Write the states of new tokens and return all that these tokens may look at.
 
         Args:
-            key_states: ``[1, kv_heads, new tokens, head_dim]``.
+            key_states: ``[sequences, kv_heads, new tokens, head_dim]``.
             value_states: likewise.
 
         Returns:
-            Views of keys and values, ``[1, kv_heads, seen tokens, head_dim]``.
+            Views of keys and values, ``[sequences, kv_heads, seen tokens, head_dim]``.
 
         Raises:
-            InternalError: another dtype, more than one sequence, or no room.
+            InternalError: another dtype or number of sequences, or no room.
         """
+        if self.check_cancel is not None:
+            self.check_cancel()
         start, stop = self.tokens, self.tokens + key_states.shape[-2]
         if key_states.dtype != self.dtype or value_states.dtype != self.dtype:
             raise InternalError(
                 f"a cache of {self.dtype} was given keys of {key_states.dtype} "
                 f"and values of {value_states.dtype}"
             )
-        if stop > self.capacity_tokens or key_states.shape[0] != 1:
+        sequences = self.keys.shape[0]
+        if stop > self.capacity_tokens or key_states.shape[0] != sequences:
             raise InternalError(
-                f"a cache of 1 sequence of {self.capacity_tokens} tokens was given "
+                f"a cache of {sequences} sequences of {self.capacity_tokens} tokens was given "
                 f"{key_states.shape[0]} of {stop}"
             )
         self.keys[:, :, start:stop] = key_states

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from memql.engine.model.families import FULL
+from memql.engine.model.attention import keep_head_in_place, use_grouped_attention
 from memql.engine.model.folder import check_files, files_digest
 from memql.engine.model.layer import LayerShape, layer_shapes
 from memql.engine.model.spec import ModelSpec
@@ -70,6 +70,20 @@ def _load(spec: ModelSpec) -> Loaded:
                 f"model {spec.name} in {spec.folder} does not load: {reason}",
                 hint="check that transformers loads it, or save it again",
             ) from error
+    return made_ready(model, spec)
+
+
+def made_ready(model: PreTrainedModel, spec: ModelSpec) -> Loaded:
+    """Return a model that is in memory, ready to run.
+
+    Args:
+        model: on its device, in its dtype.
+        spec: what it is.
+
+    Raises:
+        NotSupportedError: it has no KV cache.
+        InternalError: its layers are not as described.
+    """
     model.train(False)
     model.requires_grad_(False)
     if "past_key_values" not in inspect.signature(model.forward).parameters:
@@ -77,11 +91,14 @@ def _load(spec: ModelSpec) -> Loaded:
             f"model {spec.name} ({spec.architecture}) has no KV cache",
             hint="use a model with attention layers",
         )
+    use_grouped_attention(model)
+    keep_head_in_place(model)
     shapes = _probe(model)
-    if spec.activation_refusal is None and any(shape.kind != FULL for shape in shapes):
-        kinds = ", ".join(sorted({shape.kind for shape in shapes}))
+    odd = sorted({shape.kind for shape in shapes if not shape.stores_tokens})
+    if spec.activation_refusal is None and odd:
         raise InternalError(
-            f"model {spec.name} was described as one of full attention, its layers are {kinds}"
+            f"model {spec.name} was described as one whose layers keep single tokens; it has "
+            f"layers of kind {', '.join(odd)}"
         )
     return Loaded(model, shapes, threading.RLock())
 
@@ -89,7 +106,8 @@ def _load(spec: ModelSpec) -> Loaded:
 def _from_files(spec: ModelSpec) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(spec.folder, local_files_only=True, trust_remote_code=False)
     text = config.get_text_config(decoder=True)
-    # transformers' sdpa has no soft cap on attention scores and refuses models that have one.
+    # transformers takes its fastest attention that a family has, but for sdpa, which has no soft
+    # cap on scores and refuses models that have one.
     capped = getattr(text, "attn_logit_softcapping", None) is not None
     read: Any = AutoModelForCausalLM.from_pretrained  # its annotation forgets the report
     model, report = read(
@@ -100,7 +118,7 @@ def _from_files(spec: ModelSpec) -> PreTrainedModel:
         trust_remote_code=False,
         dtype=getattr(torch, spec.dtype),
         output_loading_info=True,
-        attn_implementation="eager" if capped else "sdpa",
+        attn_implementation="eager" if capped else None,
     )
     # transformers only warns and puts random numbers in their place.
     wrong = sorted(str(name) for name in (*report["missing_keys"], *report["mismatched_keys"]))

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from transformers import Cache, DynamicCache, PreTrainedConfig
 
-from memql.engine.model.layer import InPlaceLayer, LayerShape
+from memql.engine.model.layer import LayerShape
+from memql.engine.model.room import make_layers
 from memql.errors import InternalError, NotSupportedError, OperationalError
 
 
 class Prefix:
     """The KV cache of one request: tokens loaded or computed, with room for those to come.
 
-    Where a layer's state has one end only (state space, linear attention), nothing is computed
-    ahead: the ids wait, and each request feeds them in one pass into a cache of its own. Feeding
-    such layers piece by piece is not exact in every family.
+    Where a layer's state has one end only (state space, linear attention), or positions depend on
+    the length of the whole, nothing is computed ahead: the ids wait, and each request feeds them in
+    one pass into a cache of its own. Feeding such models piece by piece is not exact.
 
     Args:
         shapes: of the model's layers.
@@ -27,6 +29,10 @@ class Prefix:
         capacity_tokens: most tokens it can hold.
         dtype: of keys and values.
         device: where they are.
+        in_one_pass: whether all tokens must be fed together.
+
+    Attributes:
+        layers: what holds the tokens; empty where they wait.
     """
 
     def __init__(
@@ -36,19 +42,20 @@ class Prefix:
         capacity_tokens: int,
         dtype: torch.dtype,
         device: torch.device,
+        *,
+        in_one_pass: bool = False,
     ) -> None:
         self.capacity_tokens = capacity_tokens
         self.dtype = dtype
-        self.stores_tokens = all(shape.stores_tokens for shape in shapes)
+        self.stores_tokens = not in_one_pass and all(shape.stores_tokens for shape in shapes)
         self._shapes = tuple(shapes)
         self._config = config
         self._tokens = 0
         self._waiting_ids: list[int] = []
-        self._layers = [
-            InPlaceLayer(shape, capacity_tokens, dtype, device)
-            for shape in (shapes if self.stores_tokens else ())
-        ]
-        self._cache = Cache(layers=[*self._layers])
+        self._check_cancel: Callable[[], None] | None = None
+        stored = shapes if self.stores_tokens else ()
+        self.layers = make_layers(stored, capacity_tokens, dtype, device)
+        self._cache = Cache(layers=[*self.layers])
 
     @property
     def tokens(self) -> int:
@@ -64,8 +71,11 @@ class Prefix:
         return self._tokens * numbers * self.dtype.itemsize
 
     @contextmanager
-    def extended(self) -> Iterator[Cache]:
+    def extended(self, check_cancel: Callable[[], None] | None = None) -> Iterator[Cache]:
         """Give the cache to feed new tokens into; they stay, unless the block ends in an error.
+
+        Args:
+            check_cancel: called before each layer of a pass; what it raises ends the pass.
 
         Raises:
             InternalError: layers hold different numbers of tokens, or cannot be extended.
@@ -73,14 +83,16 @@ class Prefix:
         if not self.stores_tokens:
             raise InternalError("this model's tokens wait until a request feeds them")
         done = False
+        self._watch(check_cancel)
         try:
             yield self._cache
-            counts = {layer.tokens for layer in self._layers}
+            counts = {layer.tokens for layer in self.layers}
             if len(counts) != 1:
                 raise InternalError(f"a forward pass left layers of {sorted(counts)} tokens")
             self._cut(counts.pop())
             done = True
         finally:
+            self._watch(None)
             if not done:
                 self._cut(self._tokens)
 
@@ -90,15 +102,37 @@ class Prefix:
         self._tokens += len(ids)
 
     @contextmanager
-    def lent(self) -> Iterator[tuple[Cache, list[int]]]:
-        """Give a cache for one request and the ids to feed first; the prefix stays as it is."""
-        if not self.stores_tokens:
-            yield DynamicCache(config=self._config), list(self._waiting_ids)
-            return
+    def lent(
+        self, check_cancel: Callable[[], None] | None = None
+    ) -> Iterator[tuple[Cache, list[int]]]:
+        """Give a cache for one request and the ids to feed first; the prefix stays as it is.
+
+        Args:
+            check_cancel: called before each layer of a pass; what it raises ends the pass.
+        """
+        self._watch(check_cancel)
         try:
-            yield self._cache, []
+            if self.stores_tokens:
+                yield self._cache, []
+            else:
+                yield self.empty_cache(), list(self._waiting_ids)
         finally:
+            self._watch(None)
             self._cut(self._tokens)
+
+    def check_cancel(self) -> None:
+        """Raise what ends the request that this prefix is lent to, if it is to end."""
+        if self._check_cancel is not None:
+            self._check_cancel()
+
+    def _watch(self, check_cancel: Callable[[], None] | None) -> None:
+        self._check_cancel = check_cancel
+        for layer in self.layers:
+            layer.check_cancel = check_cancel
+
+    def empty_cache(self) -> DynamicCache:
+        """Return a cache of transformers' own that holds nothing yet."""
+        return DynamicCache(config=self._config)
 
     def truncate(self, tokens: int) -> None:
         """Keep the first `tokens` tokens.
@@ -111,7 +145,7 @@ class Prefix:
         self._cut(tokens)
 
     def _cut(self, tokens: int) -> None:
-        for layer in self._layers:
+        for layer in self.layers:
             layer.tokens = tokens
         del self._waiting_ids[tokens:]
         self._tokens = tokens
@@ -135,8 +169,8 @@ class Prefix:
             for shape in self._shapes
         ]
 
-    def payload(self, start: int, stop: int) -> list[tuple[memoryview, memoryview]]:
-        """Return copies of K and V of tokens `start` to `stop` for each layer.
+    def payload(self, start: int, stop: int) -> Iterator[tuple[memoryview, memoryview]]:
+        """Return copies of K and V of tokens `start` to `stop`, a layer each time it is asked.
 
         Returns:
             Bytes of contiguous ``[kv_heads, tokens, head_dim]`` in the model's dtype.
@@ -146,38 +180,40 @@ class Prefix:
             NotSupportedError: a layer keeps no K and V of single tokens.
         """
         self._check_storable(start, stop)
-        return [
+        return (
             (_copied(layer.keys[0, :, start:stop]), _copied(layer.values[0, :, start:stop]))
-            for layer in self._layers
-        ]
+            for layer in self.layers
+        )
 
     def load(
         self,
-        header_tokens: int,
-        take_tokens: int,
-        layers: Iterator[tuple[memoryview, memoryview]],
+        slices: Sequence[tuple[int, int]],
+        layers: Iterable[Sequence[tuple[memoryview, memoryview]]],
         *,
         dtype: str | None = None,
     ) -> None:
-        """Append the first tokens of a stored node; on an error nothing is appended.
+        """Append the first tokens of stored nodes, one behind the other; on an error none.
 
         Args:
-            header_tokens: tokens that the node holds.
-            take_tokens: how many of them to take, from its first.
-            layers: K bytes and V bytes of each layer, ``[kv_heads, header_tokens, head_dim]``.
-            dtype: what the node says its numbers are, checked if given.
+            slices: of each node the tokens that it holds, and how many of them to take, from its
+                first.
+            layers: for each layer K bytes and V bytes of each node, ``[kv_heads, tokens held,
+                head_dim]``; they are used before the next layer is asked for.
+            dtype: what the nodes say their numbers are, checked if given.
 
         Raises:
             OperationalError: another dtype, number of layers or number of bytes than this model's.
             InternalError: there is no room, or fewer tokens than asked for.
         """
         self._check_storable(0, 0)
-        stop = self._tokens + take_tokens
-        if not 0 < take_tokens <= header_tokens or stop > self.capacity_tokens:
-            raise InternalError(
-                f"{take_tokens} of {header_tokens} stored tokens behind {self._tokens} do not fit "
-                f"a prefix of {self.capacity_tokens}"
-            )
+        stop = self._tokens
+        for held_tokens, take_tokens in slices:
+            if not 0 < take_tokens <= held_tokens or stop + take_tokens > self.capacity_tokens:
+                raise InternalError(
+                    f"{take_tokens} of {held_tokens} stored tokens behind {stop} do not fit "
+                    f"a prefix of {self.capacity_tokens}"
+                )
+            stop += take_tokens
         ours = str(self.dtype).removeprefix("torch.")
         if dtype is not None and dtype != ours:
             raise OperationalError(
@@ -186,15 +222,9 @@ class Prefix:
                 code="XX001",
             )
         count = 0
-        for key_bytes, value_bytes in layers:
+        for nodes in layers:
             if count < len(self._shapes):
-                layer = self._layers[count]
-                for kind, tensor, stored in (
-                    ("keys", layer.keys, key_bytes),
-                    ("values", layer.values, value_bytes),
-                ):
-                    where = f"layer {count}'s {kind}"
-                    _fill(tensor[0, :, self._tokens : stop], stored, header_tokens, where)
+                self._fill(count, slices, nodes)
             count += 1
         if count != len(self._shapes):
             raise OperationalError(
@@ -203,6 +233,46 @@ class Prefix:
                 code="XX001",
             )
         self._cut(stop)
+
+    def copy(self, other: Prefix, tokens: int) -> None:
+        """Take the first tokens of another prefix of the same model in place of one's own.
+
+        Args:
+            other: holds them.
+            tokens: how many.
+
+        Raises:
+            InternalError: there is no room, or they are not all there.
+        """
+        other._check_storable(0, tokens)
+        if tokens > self.capacity_tokens:
+            raise InternalError(f"{tokens} tokens do not fit a prefix of {self.capacity_tokens}")
+        for mine, theirs in zip(self.layers, other.layers, strict=True):
+            mine.keys[:, :, :tokens] = theirs.keys[:, :, :tokens]
+            mine.values[:, :, :tokens] = theirs.values[:, :, :tokens]
+        self._cut(tokens)
+
+    def _fill(
+        self,
+        number: int,
+        slices: Sequence[tuple[int, int]],
+        nodes: Sequence[tuple[memoryview, memoryview]],
+    ) -> None:
+        layer = self.layers[number]
+        for kind, states, part in (("keys", layer.keys, 0), ("values", layer.values, 1)):
+            # Through numpy, which takes read-only bytes; torch would warn about them.
+            room = _bytes_of(states[0]) if states.device.type == "cpu" else None
+            start = self._tokens
+            for (held_tokens, take_tokens), node in zip(slices, nodes, strict=True):
+                stop = start + take_tokens
+                token_bytes = states.shape[3] * self.dtype.itemsize
+                where = f"layer {number}'s {kind}"
+                source = _stored(node[part], states.shape[1], held_tokens, token_bytes, where)
+                if room is not None:
+                    room[:, start:stop] = source[:, :take_tokens]
+                else:
+                    _send(source[:, :take_tokens], states[0, :, start:stop])
+                start = stop
 
     def to_cache(self) -> DynamicCache:
         """Return a cache of transformers' own with copies of the tokens held.
@@ -213,11 +283,11 @@ class Prefix:
             NotSupportedError: a layer keeps no K and V of single tokens.
         """
         self._check_storable(0, self._tokens)
-        cache = DynamicCache(config=self._config)
+        cache = self.empty_cache()
         if self._tokens == 0:
             return cache
         theirs: Any  # the union of all layer classes, of which only these two kinds occur here
-        for ours, theirs in zip(self._layers, cache.layers, strict=True):
+        for ours, theirs in zip(self.layers, cache.layers, strict=True):
             first = 0
             if ours.window_tokens is not None:
                 first = max(self._tokens - ours.window_tokens + 1, 0)
@@ -237,13 +307,16 @@ class Prefix:
     def _check_storable(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self._tokens:
             raise InternalError(f"tokens {start} to {stop} of a prefix of {self._tokens}")
-        for index, shape in enumerate(self._shapes):
-            if not shape.stores_tokens:
-                raise NotSupportedError(
-                    f"layer {index} of this model ({shape.kind}) keeps no keys and values of "
-                    "single tokens, so its prefixes cannot be stored",
-                    hint="use MATERIALIZE AS PLAINTEXT",
-                )
+        if not self.stores_tokens:
+            odd = [one for one in enumerate(self._shapes) if not one[1].stores_tokens]
+            raise NotSupportedError(
+                f"layer {odd[0][0]} of this model ({odd[0][1].kind}) keeps no keys and values of "
+                "single tokens, so its prefixes cannot be stored"
+                if odd
+                else f"with room for {self.capacity_tokens} tokens the positions of this model's "
+                "tokens depend on all of them, so its prefixes cannot be stored",
+                hint="use MATERIALIZE AS PLAINTEXT",
+            )
 
 
 def _copied(states: torch.Tensor) -> memoryview:
@@ -254,23 +327,31 @@ def _copied(states: torch.Tensor) -> memoryview:
     return stored.cast("B")
 
 
-def _fill(target: torch.Tensor, stored: memoryview, header_tokens: int, where: str) -> None:
-    """Write the first tokens of stored ``[kv_heads, header_tokens, head_dim]`` into `target`."""
-    heads, take_tokens, dim = target.shape
-    token_bytes = dim * target.dtype.itemsize
-    expected_bytes = heads * header_tokens * token_bytes
+def _bytes_of(states: torch.Tensor) -> npt.NDArray[np.uint8]:
+    """Return ``[kv_heads, tokens, head_dim]`` on a CPU as bytes in the same memory."""
+    return states.view(torch.uint8).numpy()
+
+
+def _stored(
+    stored: memoryview, heads: int, held_tokens: int, token_bytes: int, where: str
+) -> npt.NDArray[np.uint8]:
+    """Return stored bytes as ``[kv_heads, held_tokens, bytes of a head's token]``."""
+    expected_bytes = heads * held_tokens * token_bytes
     if stored.nbytes != expected_bytes:
         raise OperationalError(
             f"{where} of a stored node are {stored.nbytes} bytes where {heads} heads of "
-            f"{header_tokens} tokens of {token_bytes} bytes make {expected_bytes}",
+            f"{held_tokens} tokens of {token_bytes} bytes make {expected_bytes}",
             hint="drop the activation: it is built again from text",
             code="XX001",
         )
-    source = np.frombuffer(stored, dtype=np.uint8).reshape(heads, header_tokens, token_bytes)
-    if target.device.type == "cpu":
-        # Through numpy, which takes read-only bytes; torch would warn about them.
-        target.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
-    else:
-        host = torch.empty((heads, take_tokens, dim), dtype=target.dtype)
-        host.view(torch.uint8).numpy()[:] = source[:, :take_tokens]
-        target.copy_(host)
+    return np.frombuffer(stored, dtype=np.uint8).reshape(heads, held_tokens, token_bytes)
+
+
+def _send(source: npt.NDArray[np.uint8], target: torch.Tensor) -> None:
+    """Copy bytes of ``[kv_heads, tokens, head_dim]`` to another device."""
+    # From pinned memory the copy runs while the next layer is read; torch keeps the memory until
+    # the copy is done.
+    pinned = target.device.type == "cuda"
+    host = torch.empty(target.shape, dtype=target.dtype, pin_memory=pinned)
+    _bytes_of(host)[:] = source
+    target.copy_(host, non_blocking=pinned)

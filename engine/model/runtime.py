@@ -5,17 +5,21 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from transformers import Cache
 
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.loading import Loaded, load
+from memql.engine.model.pieces import Pieces
 from memql.engine.model.prefix import Prefix
+from memql.engine.model.sampling import Sampler
 from memql.engine.model.spec import ModelSpec
 from memql.engine.model.tokens import Tokens
-from memql.errors import DataError, InternalError, OperationalError, ProgrammingError
+from memql.errors import DataError, InternalError
 
 Progress = Callable[[int, int], None]
 Check = Callable[[], None]
@@ -30,8 +34,8 @@ class Generation:
     """What a model generated.
 
     Args:
-        ids: token ids of the answer, without the one that ended it.
-        text: the answer.
+        ids: token ids of the answer, without the one that ended it; those of a stop text are there.
+        text: the answer, without white space at its ends.
         prompt_tokens: tokens before the answer, those of the prefix included.
         first_token_seconds: from the call to the first token.
         seconds: from the call to the end.
@@ -49,16 +53,17 @@ class Runtime:
 
     Args:
         spec: the model.
+        loaded: the model in memory; None loads it from its files.
 
     Raises:
         OperationalError: the files or the device cannot be used.
         NotSupportedError: transformers has no causal language model of this kind.
     """
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, loaded: Loaded | None = None) -> None:
         self.spec = spec
         self.tokens = Tokens(spec)
-        loaded: Loaded = load(spec)
+        loaded = loaded or load(spec)
         self.model = loaded.model
         self.shapes = loaded.shapes
         self.lock = loaded.lock
@@ -88,7 +93,12 @@ class Runtime:
                 code="54000",
             )
         return Prefix(
-            self.shapes, self.model.config, capacity_tokens, self.model.dtype, self.model.device
+            self.shapes,
+            self.model.config,
+            capacity_tokens,
+            self.model.dtype,
+            self.model.device,
+            in_one_pass=not self.spec.is_extendable(capacity_tokens),
         )
 
     def extend(
@@ -107,7 +117,7 @@ class Runtime:
             ids: token ids that follow it.
             chunk_tokens: most tokens of one forward pass.
             on_progress: called after each pass with the tokens done and the tokens in all.
-            check_cancel: called before each pass; what it raises ends the work.
+            check_cancel: called before each layer of a pass; what it raises ends the work.
 
         Raises:
             InternalError: the prefix has no room for them.
@@ -116,12 +126,11 @@ class Runtime:
         if not prefix.stores_tokens:
             prefix.wait(ids)
             return
-        with self.lock, torch.inference_mode(), prefix.extended() as cache:
+        with prefix.extended(check_cancel) as cache:
             for start in range(0, len(ids), chunk_tokens):
-                if check_cancel is not None:
-                    check_cancel()
                 chunk = ids[start : start + chunk_tokens]
-                self._forward(cache, chunk)
+                with self.lock, torch.inference_mode():
+                    self._forward(cache, chunk)
                 if on_progress is not None:
                     on_progress(start + len(chunk), len(ids))
 
@@ -137,63 +146,102 @@ class Runtime:
         """
         self._check_asked(ids)
         self._check_room(prefix, len(ids))
-        with self.lock, torch.inference_mode(), prefix.lent() as (cache, waiting_ids):
-            logits = self._feed(prefix, cache, [*waiting_ids, *ids], None)
-        return logits.clone()
+        with prefix.lent() as (cache, waiting_ids):
+            return self.feed(prefix, cache, [*waiting_ids, *ids])
 
     def generate(
         self,
         prefix: Prefix,
         ids: Sequence[int],
+        decoding: Decoding,
         *,
-        max_tokens: int,
-        on_token: Callable[[int], None] | None = None,
         check_cancel: Check | None = None,
     ) -> Generation:
-        """Generate the likeliest answer, token by token; `prefix` stays as it was.
+        """Generate an answer; `prefix` stays as it was.
 
         Args:
             prefix: of this model; may be empty.
             ids: at least one token id that follows it, the tail of the prompt.
-            max_tokens: most tokens of the answer.
-            on_token: called with the id of each token of the answer.
-            check_cancel: called before each forward pass; what it raises ends the work.
+            decoding: how the answer is made.
+            check_cancel: called before each layer of a pass; what it raises ends the work.
 
         Raises:
-            ProgrammingError: `max_tokens` is not positive.
             InternalError: the prefix has no room, or `ids` is empty.
             OperationalError: the model's numbers overflowed.
         """
-        if max_tokens < 1:
-            raise ProgrammingError(
-                f"max_tokens is {max_tokens}",
-                hint="ask for an answer of at least 1 token",
-                code="22023",
-            )
-        self._check_asked(ids)
-        # The last token of an answer is never fed back.
-        self._check_room(prefix, len(ids) + max_tokens - 1)
+        self._check_answer(prefix, ids, decoding)
+        pieces = Pieces(self.tokens.decode, decoding.stop) if decoding.stop else None
+        running = self._answer(prefix, ids, decoding, pieces, check_cancel)
+        while True:
+            try:
+                next(running)
+            except StopIteration as end:
+                return cast(Generation, end.value)
+
+    def stream(
+        self,
+        prefix: Prefix,
+        ids: Sequence[int],
+        decoding: Decoding,
+        *,
+        check_cancel: Check | None = None,
+    ) -> Generator[str, None, Generation]:
+        """Generate an answer piece by piece; joined, the pieces are its text.
+
+        The prefix is in use until the pieces end or the generator is closed. Arguments and errors
+        are those of :meth:`generate`.
+        """
+        self._check_answer(prefix, ids, decoding)
+        pieces = Pieces(self.tokens.decode, decoding.stop)
+        return self._answer(prefix, ids, decoding, pieces, check_cancel)
+
+    def _answer(
+        self,
+        prefix: Prefix,
+        ids: Sequence[int],
+        decoding: Decoding,
+        pieces: Pieces | None,
+        check_cancel: Check | None,
+    ) -> Generator[str, None, Generation]:
         started = time.perf_counter()
+        sampler = Sampler(decoding, self.spec)
         answer: list[int] = []
-        with self.lock, torch.inference_mode(), prefix.lent() as (cache, waiting_ids):
+        with prefix.lent(check_cancel) as (cache, waiting_ids):
             prompt_tokens = prefix.tokens + len(ids)
             prompt = [*waiting_ids, *ids]
-            token = self._likeliest(self._feed(prefix, cache, prompt, check_cancel))
+            token = sampler.choose(self.feed(prefix, cache, prompt))
             first_token_seconds = time.perf_counter() - started
             while token not in self.spec.eos_ids:
                 answer.append(token)
-                if on_token is not None:
-                    on_token(token)
-                if len(answer) == max_tokens:
+                if pieces is not None:
+                    piece = pieces.add(answer)
+                    if piece:
+                        yield piece
+                if len(answer) == decoding.max_tokens or (pieces is not None and pieces.stopped):
                     break
-                token = self._likeliest(self._feed(prefix, cache, [token], check_cancel))
+                fed = [token]
+                if not prefix.stores_tokens and (
+                    prompt_tokens + len(answer) - 1 == self.spec.switch_tokens
+                ):
+                    # From this token on all tokens before it have other positions.
+                    cache, fed = prefix.empty_cache(), [*prompt, *answer]
+                token = sampler.choose(self.feed(prefix, cache, fed))
+        if pieces is not None:
+            piece = pieces.add(answer, last=True)
+            if piece:
+                yield piece
         return Generation(
             ids=tuple(answer),
-            text=self.tokens.decode(answer),
+            text=self.tokens.decode(answer).strip() if pieces is None else pieces.text,
             prompt_tokens=prompt_tokens,
             first_token_seconds=first_token_seconds,
             seconds=time.perf_counter() - started,
         )
+
+    def _check_answer(self, prefix: Prefix, ids: Sequence[int], decoding: Decoding) -> None:
+        self._check_asked(ids)
+        # The last token of an answer is never fed back.
+        self._check_room(prefix, len(ids) + decoding.max_tokens - 1)
 
     def _check_asked(self, ids: Sequence[int]) -> None:
         if not ids:
@@ -206,20 +254,53 @@ class Runtime:
                 f"{prefix.capacity_tokens}"
             )
 
-    def _feed(
-        self, prefix: Prefix, cache: Cache, ids: Sequence[int], check_cancel: Check | None
+    def feed(self, prefix: Prefix, cache: Cache, ids: Sequence[int]) -> torch.Tensor:
+        """Feed `ids` into `cache` and return the logits ``[vocabulary]`` after the last.
+
+        The model is held for so long only: between two tokens of an answer others have their turn.
+        """
+        with self.lock, torch.inference_mode():
+            prefix.check_cancel()
+            if not prefix.stores_tokens and len(ids) > 1 and "dynamic" in self.spec.rope_types:
+                # transformers keeps the frequencies of the longest text so far, until a short one
+                # comes: an answer would depend on those before it.
+                self._forward(prefix.empty_cache(), ids[:1])
+            # A state with one end is fed whole: see Prefix.
+            chunk_tokens = CHUNK_TOKENS if prefix.stores_tokens else len(ids)
+            last = max(len(ids) - 1, 0) // chunk_tokens * chunk_tokens
+            for start in range(0, last, chunk_tokens):
+                self._forward(cache, ids[start : start + chunk_tokens])
+            return self._logits(cache, ids[last:]).clone()
+
+    def feed_together(
+        self,
+        cache: Cache,
+        ids: torch.Tensor,
+        seen: torch.Tensor,
+        positions: torch.Tensor,
     ) -> torch.Tensor:
-        """Feed `ids` into `cache` and return the logits ``[vocabulary]`` after the last."""
-        # A state with one end is fed whole: see Prefix.
-        chunk_tokens = CHUNK_TOKENS if prefix.stores_tokens else len(ids)
-        last = max(len(ids) - 1, 0) // chunk_tokens * chunk_tokens
-        for start in range(0, last, chunk_tokens):
-            if check_cancel is not None:
-                check_cancel()
-            self._forward(cache, ids[start : start + chunk_tokens])
-        if check_cancel is not None:
-            check_cancel()
-        return self._logits(cache, ids[last:])
+        """Feed one token of each of several sequences; return the logits after them.
+
+        Args:
+            cache: of sequences that end at the same place.
+            ids: ``[sequences, 1]``.
+            seen: ``[sequences, tokens]``: 0 where there is padding, for the new tokens too.
+            positions: ``[sequences, 1]``.
+
+        Returns:
+            ``[sequences, vocabulary]``, float32.
+        """
+        with self.lock, torch.inference_mode():
+            output = self.model(
+                input_ids=ids,
+                attention_mask=seen,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            )
+            self.positions += ids.numel()
+            logits: torch.Tensor = output.logits[:, -1].float()
+            return logits
 
     def _forward(self, cache: Cache, ids: Sequence[int]) -> None:
         """Feed `ids` into `cache` in one pass.
@@ -244,15 +325,6 @@ class Runtime:
 
     def _batch(self, ids: Sequence[int]) -> torch.Tensor:
         return torch.tensor([list(ids)], dtype=torch.long, device=self.model.device)
-
-    def _likeliest(self, logits: torch.Tensor) -> int:
-        value, token = logits.max(dim=-1)
-        if not torch.isfinite(value):
-            raise OperationalError(
-                f"model {self.spec.name} gave logits that are no numbers in {self.spec.dtype}",
-                hint="create the model WITH (dtype = 'float32')",
-            )
-        return int(token)
 
 
 _runtimes: dict[ModelSpec, Runtime] = {}

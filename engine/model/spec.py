@@ -19,6 +19,7 @@ from memql.engine.model.folder import (
     files_digest,
     find_folder,
     read_json,
+    stamps_in,
 )
 from memql.engine.model.template import PLAIN, Template
 from memql.engine.model.vocabulary import Vocabulary, read_vocabulary
@@ -57,6 +58,7 @@ class ModelSpec:
         activation_refusal: why MATERIALIZE AS ACTIVATION is refused; None if it is not.
         rope_types: kinds of rotary position scaling.
         window_tokens: sliding window, None without one.
+        switch_tokens: longest text whose positions are those of its beginnings; None without end.
     """
 
     name: str
@@ -77,11 +79,16 @@ class ModelSpec:
     activation_refusal: str | None
     rope_types: tuple[str, ...]
     window_tokens: int | None
+    switch_tokens: int | None
 
     @cached_property
     def model_digest(self) -> str:
         """Hex digest of all that decides which K and V a sequence of token ids has."""
         return hashlib.sha256(_canonical(self._identity())).hexdigest()
+
+    def is_extendable(self, tokens: int) -> bool:
+        """Tell whether beginnings of a text of so many tokens have the positions of the whole."""
+        return self.switch_tokens is None or tokens <= self.switch_tokens
 
     def root_key(self, head_ids: Sequence[int]) -> bytes:
         """Return the key of the root of this model's activation tree.
@@ -121,6 +128,23 @@ def describe(name: str, source: str, options: Mapping[str, object]) -> ModelSpec
     """
     chosen = _check_options(name, options)
     folder = find_folder(source, chosen.get("revision"))
+    key = (name, folder, json.dumps(dict(options), sort_keys=True, default=repr), stamps_in(folder))
+    if key not in _described:
+        if len(_described) >= _MOST_DESCRIBED:
+            _described.clear()
+        _described[key] = _describe(name, folder, chosen, options)
+    return _described[key]
+
+
+# A statement asks for its model each time; to look whether a file was written is much less than to
+# read them all.
+_described: dict[tuple[object, ...], ModelSpec] = {}
+_MOST_DESCRIBED = 256
+
+
+def _describe(
+    name: str, folder: Path, chosen: Mapping[str, str], options: Mapping[str, object]
+) -> ModelSpec:
     if not (folder / "adapter_config.json").is_file() and (folder / "config.json").is_file():
         # Before the other files: an encoder is better told that it is one than what it lacks.
         read_family(read_json(folder / "config.json"), str(folder))
@@ -152,6 +176,7 @@ def describe(name: str, source: str, options: Mapping[str, object]) -> ModelSpec
         activation_refusal=family.activation_refusal,
         rope_types=family.rope_types,
         window_tokens=family.window_tokens,
+        switch_tokens=family.switch_tokens,
     )
 
 

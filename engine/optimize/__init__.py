@@ -7,22 +7,43 @@ from dataclasses import dataclass, replace
 
 from memql.engine.bind.changes import ChangePlan
 from memql.engine.bind.writes import TableChange
+from memql.engine.optimize.empty_generates import empty_generates
 from memql.engine.optimize.having_before_generate import having_before_generate
 from memql.engine.optimize.leakproof_below_policy import leakproof_below_policy
+from memql.engine.optimize.lifetime_first import lifetime_first
 from memql.engine.optimize.limit_before_generate import limit_before_generate
+from memql.engine.optimize.limit_into_list import limit_into_list
 from memql.engine.optimize.merge_equal_generates import merge_equal_generates
 from memql.engine.optimize.no_barrier import no_barrier
+from memql.engine.optimize.rows_within_tokens import rows_within_tokens
+from memql.engine.optimize.unused_answers import unused_answers
+from memql.engine.optimize.unused_columns import unused_columns
+from memql.engine.optimize.view_answers import view_answers
 from memql.engine.plan import Finish, Generated, Part, Plan, Select, relation_of, with_relation
 
 Rule = Callable[[Plan], Plan]
 
 RULES: tuple[Rule, ...] = (
+    view_answers,
+    unused_answers,
+    empty_generates,
     merge_equal_generates,
     having_before_generate,
     limit_before_generate,
+    limit_into_list,
+    unused_columns,
+    rows_within_tokens,
+    lifetime_first,
     no_barrier,
     leakproof_below_policy,
 )
+
+# Of stage two, which is no function of a plan: what is stored is known with the rows only.
+ADAPTIVE = ("cost_of_loading", "share_prefixes")
+RULE_NAMES = (*(rule.__name__ for rule in RULES), *ADAPTIVE)
+
+# Looks at a plan after each rule that changed it. The tests set it: a wrong rule shows at once.
+check_plan: Callable[[Plan], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +78,8 @@ def optimize(plan: Plan, rules: tuple[Rule, ...] = RULES) -> Optimized:
         if rewritten is not plan:
             fired.append(rule.__name__)
             plan = rewritten
+            if check_plan is not None:
+                check_plan(plan)
     return Optimized(plan, tuple(fired))
 
 

@@ -1,4 +1,4 @@
-"""Equal calls of generate over the same group are answered once."""
+"""Equal calls of generate over the same group are answered once, unless each draws anew."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def merge_equal_generates(plan: Plan) -> Plan:
     kept: list[GenerateCall] = []
     names: dict[str, str] = {}
     for call in plan.input.calls:
-        twin = next((one for one in kept if replace(one, column=call.column) == call), None)
+        twin = None
+        if call.decoding.is_repeatable:
+            twin = next((one for one in kept if replace(one, column=call.column) == call), None)
         if twin is None:
             kept.append(call)
         else:

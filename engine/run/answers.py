@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sqlglot import exp
 
 from memql.engine.plan import ANSWERS_TABLE, Answer, Finish, Materialize, Target
 from memql.engine.printing import Printed
 from memql.engine.result import scannable
-from memql.engine.reuse import Brought, bring, keep
+from memql.engine.reuse import Brought, Sharing, bring, keep
 from memql.engine.run.cut import whole_number
 from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, told
 from memql.engine.run.relation import run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered, PromptTrace, Trace
-from memql.errors import OperationalError
+from memql.errors import OperationalError, ProgrammingError
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from memql.engine.model.runtime import Generation, Runtime
     from memql.engine.model.spec import ModelSpec
 
 
@@ -93,7 +94,7 @@ class Answerer:
                 one = None
                 if rows and question is not None:
                     one = preparer.prepare(
-                        rows, call.ordered, str(question), call.max_tokens, limit_rows, limit_tokens
+                        rows, call.ordered, str(question), call.decoding, limit_rows, limit_tokens
                     )
                 if one is not None and not one.prompt.segments:
                     one = None  # the LIMIT left no row
@@ -108,14 +109,41 @@ class Answerer:
         Args:
             printed: the finish as DuckDB reads it.
         """
+        prompts = [one for _, one in groups.prompts if one is not None]
+        answered = self._answers(plan.input, prompts)
+        return self._finished(plan, groups, printed, answered), answered
+
+    def stream(
+        self, plan: Finish, groups: Groups, printed: Printed
+    ) -> Generator[str, None, tuple[duckdb.DuckDBPyConnection, list[Answered]]]:
+        """Give the pieces of the one answer of a plan, then what :meth:`finish` returns.
+
+        Raises:
+            ProgrammingError: there are several answers.
+        """
+        prompts = [one for _, one in groups.prompts if one is not None]
+        if len(prompts) > 1:
+            raise ProgrammingError(
+                f"the query has {len(prompts)} answers, and only one can be streamed",
+                hint="ask for one group at a time, or execute the query",
+                code="0A000",
+            )
+        answered = []
+        for prepared in prompts:
+            runtime = self._runtime(plan.input)
+            answered.append((yield from self._answering(runtime, prepared, in_pieces=True)))
+        return self._finished(plan, groups, printed, answered), answered
+
+    def _finished(
+        self, plan: Finish, groups: Groups, printed: Printed, answered: Sequence[Answered]
+    ) -> duckdb.DuckDBPyConnection:
         import pyarrow as pa
 
-        answered: list[Answered] = []
         columns: dict[str, list[int | None]] = {call.column: [] for call in plan.input.calls}
+        count = 0
         for column, one in groups.prompts:
-            columns[column].append(None if one is None else len(answered))
-            if one is not None:
-                answered.append(self._answer(plan.input, one))
+            columns[column].append(None if one is None else count)
+            count += one is not None
         table = groups.table
         for column, numbers in columns.items():
             texts = [None if number is None else answered[number].text for number in numbers]
@@ -124,7 +152,7 @@ class Answerer:
         rows = self.statement.store.cursor()
         rows.register(ANSWERS_TABLE, scannable(table))
         run_printed(printed, rows, self.statement.values, self.statement.context)
-        return rows, answered
+        return rows
 
     def note(self, groups: Groups) -> None:
         """Note the prompts of groups that no model is asked about."""
@@ -143,87 +171,166 @@ class Answerer:
         return Preparer(
             spec,
             statement.segments,
+            statement.calibrations,
             statement.store,
             statement.context,
             plan.target,
             plan.input.unproven,
+            statement.in_transaction,
             self.write,
+            self.trace.explains,
         )
 
-    def _answer(self, plan: Answer, prepared: Prepared) -> Answered:
+    def _runtime(self, plan: Answer) -> Runtime:
         from memql.engine.model.runtime import load_runtime
 
-        prompt, choice = prepared.prompt, prepared.choice
+        return load_runtime(self.spec(plan.target))
+
+    def _answers(self, plan: Answer, prompts: Sequence[Prepared]) -> list[Answered]:
+        """Return the answers to all prompts; those that fit together are made together."""
+        if not prompts:
+            return []
+        from memql.engine.model.batch import plan_batches
+
+        runtime = self._runtime(plan)
+        lengths = [(one.prompt.tokens + len(one.tail_ids), one.max_tokens) for one in prompts]
+        answered: dict[int, Answered] = {}
+        several = len(prompts) > 1 and self.statement.runs("share_prefixes")
+        sharing = Sharing() if several else None
+        begin = len(self.trace.prompts)
+        for numbers in plan_batches(runtime, lengths):
+            batch = [prompts[number] for number in numbers]
+            if len(batch) == 1:
+                made = [_drained(self._answering(runtime, batch[0], sharing, in_pieces=False))]
+            else:
+                made = self._answer_together(runtime, batch, sharing)
+            answered.update(zip(numbers, made, strict=True))
+        places = {id(prepared): place for place, prepared in enumerate(prompts)}
+        self.trace.prompts[begin:] = sorted(
+            self.trace.prompts[begin:], key=lambda trace: places[id(trace.prepared)]
+        )
+        return [answered[number] for number in range(len(prompts))]
+
+    def _answering(
+        self,
+        runtime: Runtime,
+        prepared: Prepared,
+        sharing: Sharing | None = None,
+        *,
+        in_pieces: bool,
+    ) -> Generator[str, None, Answered]:
         context = self.statement.context
         context.check_cancel()
-        runtime = load_runtime(self.spec(plan.target))
-        room = len(prepared.tail_ids) + prepared.max_tokens
-        brought: Brought | None = None
+        assert prepared.decoding is not None
         started = time.perf_counter()
-        if choice.form == "ACTIVATION":
-            brought = bring(prompt, runtime, self.statement.store, context, room)
-            prefix = brought.prefix
-        else:
-            # Split where an activation is, so that both forms add in the same order.
-            prefix = runtime.prefix(prompt.tokens + room)
-            runtime.extend(
-                prefix,
-                prompt.ids,
-                on_progress=context.progress,
-                check_cancel=context.check_cancel,
-            )
+        brought = self._bring(runtime, prepared, sharing)
         before = time.perf_counter() - started
-        generation = runtime.generate(
-            prefix,
-            prepared.tail_ids,
-            max_tokens=prepared.max_tokens,
-            check_cancel=context.check_cancel,
-        )
-        answered = Answered(
-            text=generation.text.strip(),
-            form=choice.form,
+        arguments = (brought.prefix, prepared.tail_ids, prepared.decoding)
+        if in_pieces:
+            running = runtime.stream(*arguments, check_cancel=context.check_cancel)
+            generation = yield from running
+        else:
+            generation = runtime.generate(*arguments, check_cancel=context.check_cancel)
+        answered = self._answered(runtime, prepared, brought, generation, before)
+        # Written after the answer: nobody waits for the disk before the first token.
+        seconds = self._kept(prepared, brought, runtime.spec)
+        self.trace.prompts.append(PromptTrace(prepared, brought, answered, seconds))
+        return answered
+
+    def _answer_together(
+        self, runtime: Runtime, batch: Sequence[Prepared], sharing: Sharing | None
+    ) -> list[Answered]:
+        from memql.engine.model.batch import Request, answer_together
+
+        context = self.statement.context
+        requests, brought, stored_seconds = [], [], []
+        started = time.perf_counter()
+        for prepared in batch:
+            context.check_cancel()
+            assert prepared.decoding is not None
+            one = self._bring(runtime, prepared, sharing)
+            requests.append(Request(one.prefix, prepared.tail_ids, prepared.decoding))
+            brought.append(one)
+            # Written before the answers: the next prompt may begin with the same rows.
+            stored_seconds.append(self._kept(prepared, one, runtime.spec))
+        before = time.perf_counter() - started
+        generations = answer_together(runtime, requests, check_cancel=context.check_cancel)
+        made = []
+        for prepared, one, generation, seconds in zip(
+            batch, brought, generations, stored_seconds, strict=True
+        ):
+            answered = self._answered(runtime, prepared, one, generation, before)
+            self.trace.prompts.append(PromptTrace(prepared, one, answered, seconds))
+            made.append(answered)
+        return made
+
+    def _bring(self, runtime: Runtime, prepared: Prepared, sharing: Sharing | None) -> Brought:
+        """Return the prompt as a prefix with room for question and answer, and what it took."""
+        room = len(prepared.tail_ids) + prepared.max_tokens
+        form = prepared.choice.form
+        return bring(prepared.prompt, form, runtime, self.statement, room, sharing)
+
+    def _answered(
+        self,
+        runtime: Runtime,
+        prepared: Prepared,
+        brought: Brought,
+        generation: Generation,
+        before: float,
+    ) -> Answered:
+        prompt = prepared.prompt
+        return Answered(
+            text=generation.text,
+            form=prepared.choice.form,
             model=runtime.spec.name,
             memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
             tokens=prompt.tokens,
-            reused_tokens=told(brought.reused_tokens if brought else 0, prepared),
-            computed_tokens=told(brought.computed_tokens if brought else prompt.tokens, prepared),
+            reused_tokens=told(brought.way.match.tokens, prepared),
+            computed_tokens=told(brought.way.computed_tokens, prepared),
             question_tokens=len(prepared.tail_ids),
             answer_tokens=len(generation.ids),
             first_token_seconds=told(before + generation.first_token_seconds, prepared),
             seconds=told(before + generation.seconds, prepared),
         )
-        # Written after the answer: nobody waits for the disk before the first token.
+
+    def _kept(self, prepared: Prepared, brought: Brought, spec: ModelSpec) -> float:
+        """Store what was computed, if it should be; return the seconds. A failure is a warning."""
+        started = time.perf_counter()
         try:
-            self.keep(prepared, brought, runtime.spec, answered)
+            self._keep(prepared, brought, spec)
         except OperationalError as error:
             warnings.warn(
                 f"the answer stands, but what it computed could not be stored: {error}",
                 RuntimeWarning,
                 stacklevel=2,
             )
-        return answered
+        return time.perf_counter() - started
 
-    def keep(
-        self,
-        prepared: Prepared,
-        brought: Brought | None,
-        spec: ModelSpec,
-        answered: Answered | None = None,
-    ) -> bool:
+    def keep(self, prepared: Prepared, brought: Brought | None, spec: ModelSpec) -> bool:
         """Store what was computed, if it should be; tell whether all of the prompt is stored."""
         started = time.perf_counter()
-        stored = False
-        if brought is not None and self.write:
-            statement = self.statement
-            stored = keep(
-                prepared.prompt,
-                prepared.choice,
-                brought,
-                spec,
-                statement.store,
-                statement.context,
-                shared=prepared.shared,
-            )
+        stored = self._keep(prepared, brought, spec)
         seconds = time.perf_counter() - started
-        self.trace.prompts.append(PromptTrace(prepared, brought, answered, seconds))
+        self.trace.prompts.append(PromptTrace(prepared, brought, None, seconds))
         return stored
+
+    def _keep(self, prepared: Prepared, brought: Brought | None, spec: ModelSpec) -> bool:
+        if brought is None or not self.write:
+            return False
+        return keep(
+            prepared.prompt,
+            prepared.choice,
+            brought,
+            spec,
+            self.statement.store,
+            self.statement.context,
+            shared=prepared.shared,
+        )
+
+
+def _drained(running: Generator[str, None, Answered]) -> Answered:
+    while True:
+        try:
+            next(running)
+        except StopIteration as end:
+            return cast(Answered, end.value)

@@ -139,7 +139,7 @@ class ChangeRunner:
         if count:
             check_inserted(rows, self.executor)
             if KEY_COLUMN in plan.columns:
-                rows, ids = new_rows(rows, table.column(KEY_COLUMN), plan.columns, self.executor)
+                rows, ids = new_rows(rows, table.column(KEY_COLUMN), self.executor)
             if rows.num_rows:
                 memories.insert(self.cursor, rows)
         return ids, rows.num_rows

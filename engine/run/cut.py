@@ -73,9 +73,7 @@ class Cutter:
         room = whole_number(cut.tokens, "LIMIT n TOKENS", self.statement)
         spec = self.statement.models.spec(cut.model or model, self.statement.context)
         kept = None
-        if query.args.get("limit") is None and room <= MOST_TOP_ROWS:
-            # Every text has a token, so that DuckDB need not sort more rows than there is room
-            # for; only rows without text could make it too few.
+        if cut.bounded and room <= MOST_TOP_ROWS:
             top = query.copy()
             top.set("limit", exp.Limit(expression=exp.Literal.number(room + 1)))
             kept = self._leading(top, spec, room)

@@ -13,7 +13,7 @@ from memql.engine.bind.query import QueryBinder
 from memql.engine.catalogchanges import CatalogChanges
 from memql.engine.govern.statements import GOVERNING, Governor
 from memql.engine.result import Result
-from memql.engine.rights import Identity
+from memql.engine.rights import Identity, RightsChanged, rights_hold
 from memql.engine.run.executor import Executor
 from memql.engine.run.tables import run_definition
 from memql.engine.run.views import ViewRunner
@@ -43,6 +43,7 @@ class Definer:
 
         Raises:
             NotSupportedError: the statement is not one that MemQL runs.
+            RightsChanged: who may read what changed meanwhile; nothing of it stays.
         """
         context, values, models = (
             self.executor.context,
@@ -79,15 +80,18 @@ class Definer:
             if isinstance(tree, exp.Drop):
                 self.views.drop_plain(tree)
                 return Result()
-        counts: list[int] = []
+        context, counts = self.executor.context, list[int]()
+        reads = tree.find(exp.Query) is not None
 
         def define() -> None:
             # Bound inside the transaction: the name is free then and stays so.
             executor = replace(self.executor, in_transaction=True)
             counts.append(run_definition(bind_definition(tree, self.binder), executor))
+            # The rights were read before the rows that are kept.
+            own = not self.executor.in_transaction
+            if reads and own and not rights_hold(context.rights, self.executor.store):
+                raise RightsChanged
 
         # A query takes its time: others must be able to commit meanwhile.
-        changes = self.changes
-        run = changes.alone if tree.find(exp.Query) is not None else changes.locked
-        run(define)
+        (self.changes.alone if reads else self.changes.locked)(define)
         return Result(rowcount=counts[0])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from memql.engine.optimize import Optimized
 from memql.engine.plan import Answer, Finish, Materialize, Plan, Relation, Select
 from memql.engine.result import Column, Result, columns_of, rescanned, scannable
 from memql.engine.reuse import Brought, bring
@@ -17,8 +19,10 @@ from memql.engine.run.relation import run_printed, to_arrow
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered as Answered
 from memql.engine.run.trace import PromptTrace, Trace
+from memql.errors import ProgrammingError
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
     from memql.engine.model.prefix import Prefix
@@ -138,12 +142,21 @@ class Executor(Statement):
         answerer = self._answerer(write=True)
         spec = answerer.spec(plan.target)
         brought: Brought | None = None
-        if choice.form == "ACTIVATION":
+        whole = (
+            choice.form == "ACTIVATION"
+            and choice.match.tokens == prompt.tokens
+            and (choice.keep or not prepared.shared)
+        )
+        if choice.form == "ACTIVATION" and not whole:
             from memql.engine.model.runtime import load_runtime
 
             runtime = load_runtime(spec)
-            brought = bring(prompt, runtime, self.store, self.context, room_tokens=0)
-        stored = answerer.keep(prepared, brought, spec)
+            brought = bring(prompt, choice.form, runtime, self, room_tokens=0)
+        # What is stored to its end is only named: it is read when somebody uses it.
+        reused = prompt.tokens if whole else 0
+        if brought is not None:
+            reused = brought.way.match.tokens
+        stored = answerer.keep(prepared, brought, spec) or whole
         key = prompt.boundaries[-1][0].hex() if stored else None
         tokens = self.segments.tokens(spec)
         rows = tuple(segment.row.text for segment in prompt.segments)
@@ -156,9 +169,11 @@ class Executor(Statement):
             rows=rows,
             token_ids=tuple(prompt.ids),
             tokens=prompt.tokens,
-            reused_tokens=told(brought.reused_tokens if brought else 0, prepared),
-            computed_tokens=told(brought.computed_tokens if brought else prompt.tokens, prepared),
-            bytes=told(prompt.tokens * spec.bytes_per_token if brought else 0, prepared),
+            reused_tokens=told(reused, prepared),
+            computed_tokens=told(prompt.tokens - reused, prepared),
+            bytes=told(
+                prompt.tokens * spec.bytes_per_token if choice.form == "ACTIVATION" else 0, prepared
+            ),
             memory_ids=tuple(dict.fromkeys(member.id for member in prompt.members)),
             row_order=tuple(
                 tuple(member.id for member in segment.row.members) for segment in prompt.segments
@@ -175,7 +190,7 @@ class Executor(Statement):
         spec = answerer.spec(plan.target)
         if not rows:
             return None
-        return answerer.preparer(plan, spec).prepare(rows, plan.ordered, None, 0)
+        return answerer.preparer(plan, spec).prepare(rows, plan.ordered, None, None)
 
     def _materialize_result(self, made: Materialized | None) -> Result:
         import pyarrow as pa
@@ -229,7 +244,33 @@ class Executor(Statement):
         answerer = self._answerer(write=True)
         groups = self._groups(plan.input, answerer, answers=True)
         assert groups is not None
-        rows, answered = answerer.finish(plan, groups, plan.shown)
+        return self._finished(plan, *answerer.finish(plan, groups, plan.shown))
+
+    def stream(self, planned: object) -> Generator[str, None, Result]:
+        """Give the pieces of a query's one answer, then its result.
+
+        Args:
+            planned: what a session made of a statement.
+
+        Raises:
+            ProgrammingError: the statement has no answer of its own, or several.
+        """
+        plan = planned.plan if isinstance(planned, Optimized) else None
+        if not isinstance(plan, Finish):
+            raise ProgrammingError(
+                "stream() takes a SELECT with generate",
+                hint="execute() runs every statement",
+                statement=self.context.text,
+                code="0A000",
+            )
+        answerer = self._answerer(write=True)
+        groups = self._groups(plan.input, answerer, answers=True)
+        assert groups is not None
+        return self._finished(plan, *(yield from answerer.stream(plan, groups, plan.shown)))
+
+    def _finished(
+        self, plan: Finish, rows: duckdb.DuckDBPyConnection, answered: Sequence[Answered]
+    ) -> Result:
         width = len(plan.query.expressions)
         shown_answers = [i for i, name in enumerate(plan.answer_columns) if name is not None]
         if plan.query.args.get("distinct"):

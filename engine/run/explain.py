@@ -12,6 +12,7 @@ from memql.engine import syntax
 from memql.engine.bind.changes import ChangePlan
 from memql.engine.bind.policy import reads_own_only
 from memql.engine.bind.writes import TableChange
+from memql.engine.choice import Way, describe_way
 from memql.engine.optimize import Optimized
 from memql.engine.plan import (
     LINEAGE_COLUMN,
@@ -26,11 +27,15 @@ from memql.engine.plan import (
     Select,
 )
 from memql.engine.printing import print_sql
+from memql.engine.reuse import Brought
 from memql.engine.run.executor import Executor
-from memql.engine.run.operator import Operator, as_json, as_mermaid, as_text
+from memql.engine.run.operator import Operator, as_json, as_mermaid, as_text, shown_value
 from memql.engine.run.page import as_page
 from memql.engine.run.trace import CutTrace, PromptTrace, Trace
 from memql.errors import NotSupportedError
+
+# The ways that lost, cheapest first: each node on the way to a boundary makes one more.
+MOST_ALTERNATIVES = 3
 
 
 def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Executor) -> list[str]:
@@ -54,6 +59,7 @@ def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Exe
             operator = _explain_change(tree.this.key, planned.relation)
     else:
         trace = executor.trace
+        trace.explains = True
         if analyze:
             rows = executor.run(planned.plan).fetchall()
             if not trace.prompts:
@@ -177,42 +183,66 @@ def _prompts(trace: Trace, analyzed: bool) -> tuple[Operator, ...]:
 
 
 def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
-    prompt, choice = one.prepared.prompt, one.prepared.choice
-    reused = choice.reused_tokens
-    computed = prompt.tokens - reused
-    costs: dict[str, Any] = {}
-    shared = one.prepared.shared
-    if analyzed and one.brought is not None:
-        reused, computed = one.brought.reused_tokens, one.brought.computed_tokens
-        costs = {
-            "bytes": one.brought.bytes,
-            "load_seconds": one.brought.load_seconds,
-            "compute_seconds": one.brought.compute_seconds,
-            "store_seconds": one.store_seconds,
-        }
-    found = one.brought.found if analyzed and one.brought is not None else choice.match
+    prompt, choice, shared = one.prepared.prompt, one.prepared.choice, one.prepared.shared
+    brought = one.brought if analyzed else None
+    way = choice.way if brought is None else brought.way
     details: dict[str, Any] = {
         "form": choice.form,
         "reason": choice.reason,
         "segments": len(prompt.segments),
         "tokens": prompt.tokens,
-        "reused_tokens": None if shared else reused,
-        "computed_tokens": None if shared else computed,
+        "reused_tokens": None if shared else way.match.tokens,
+        "computed_tokens": None if shared else way.computed_tokens,
     }
+    if brought is not None and brought.copied and not shared:
+        details["shared_tokens"] = way.match.tokens
     if choice.form == "ACTIVATION" and not shared:
+        found = way.match
         details["boundary"] = found.key.hex()[:12] if found.key else "none"
         details["boundary_segments"] = found.segments
         if found.segments < len(prompt.segments):
             details["next_segment"] = _excerpt(prompt.segments[found.segments].row.text)
+            details["next_reason"] = one.prepared.next_reason
     if one.prepared.question is not None:
         details["question"] = _excerpt(one.prepared.question)
         details["question_tokens"] = len(one.prepared.tail_ids)
         details["max_tokens"] = one.prepared.max_tokens
+        decoding = one.prepared.decoding
+        if decoding is not None and decoding.temperature:
+            details["temperature"], details["top_p"] = decoding.temperature, decoding.top_p
+            details["seed"] = "drawn anew" if decoding.seed is None else decoding.seed
+        if decoding is not None and decoding.stop:
+            details["stop"] = [repr(text) for text in decoding.stop]
     if one.answered is not None:
         details["answer_tokens"] = one.answered.answer_tokens
+    return Operator("Prompt", details, _costs(one, way, brought))
+
+
+def _costs(one: PromptTrace, way: Way, brought: Brought | None) -> dict[str, Any]:
+    """Return what a prompt takes: estimates, what it took, and the ways that lost."""
+    choice = one.prepared.choice
+    costs: dict[str, Any] = {"nodes": way.nodes, "bytes": way.bytes}
+    estimates = {
+        "estimated_load_seconds": way.load_seconds,
+        "estimated_compute_seconds": way.compute_seconds,
+    }
+    costs |= {name: seconds for name, seconds in estimates.items() if seconds is not None}
+    if brought is not None:
+        costs["load_seconds"] = brought.load_seconds
+        costs["compute_seconds"] = brought.compute_seconds
+        if way.seconds:
+            took = brought.load_seconds + brought.compute_seconds
+            costs["estimate_error"] = f"{(took / way.seconds - 1) * 100:+.0f} %"
+        costs["store_seconds"] = one.store_seconds
+    if one.answered is not None:
         costs["first_token_seconds"] = one.answered.first_token_seconds
         costs["seconds"] = one.answered.seconds
-    return Operator("Prompt", details, costs)
+    for number, other in enumerate(choice.others[:MOST_ALTERNATIVES], start=1):
+        seconds = (
+            "not calibrated" if other.seconds is None else shown_value("seconds", other.seconds)
+        )
+        costs[f"alternative_{number}"] = f"{describe_way(other)}: {seconds}"
+    return costs
 
 
 def _excerpt(text: str) -> str:

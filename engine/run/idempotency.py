@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from memql.engine.run.statement import Statement
 from memql.errors import DataError, IntegrityError
 from memql.storage import idempotency
-from memql.storage.idempotency import KEY_COLUMN, KeyName, Written
+from memql.storage.idempotency import KeyName, Written
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 # A statement that is tried again computes these anew.
-_NOT_COMPARED = frozenset(("id", KEY_COLUMN, "created_at", "valid_from", "valid_to", "expires_at"))
+_NOT_COMPARED = frozenset(
+    ("id", "created_at", "updated_at", "version", "valid_from", "valid_to", "expires_at")
+)
 
 
 def new_rows(
-    rows: pa.Table, keys: pa.ChunkedArray, given: Sequence[str], statement: Statement
+    rows: pa.Table, keys: pa.ChunkedArray, statement: Statement
 ) -> tuple[pa.Table, pa.Array]:
     """Return the rows that are not written yet, and the ids of all.
 
     Args:
         rows: of memories, with their ids.
         keys: the idempotency key of each, or NULL.
-        given: the columns that the statement names.
 
     Raises:
         IntegrityError: a key was used for another memory.
@@ -39,8 +40,9 @@ def new_rows(
     if "" in texts:
         row = texts.index("") + 1
         raise DataError(f"an idempotency key cannot be empty (row {row})", code="22023")
-    compared = sorted({"owner", *given} - _NOT_COMPARED)
-    contents = rows.select(compared).to_pylist()
+    contents = rows.select(
+        [name for name in rows.column_names if name not in _NOT_COMPARED]
+    ).to_pylist()
     ids = rows.column("id").to_pylist()
     names: list[KeyName | None] = [
         None if key is None else (_whose(content["owner"], statement), key)
@@ -56,7 +58,7 @@ def new_rows(
         if name is None:
             kept.append(number)
             continue
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).digest()
+        digest = _digest(content)
         written = known.get(name) or fresh.get(name)
         if written is None:
             fresh[name] = Written(str(ids[number]), digest)
@@ -72,6 +74,13 @@ def new_rows(
     if fresh:
         idempotency.add(statement.cursor, fresh, statement.context.now)
     return rows.take(pa.array(kept, pa.int64())), pa.array(ids, pa.string())
+
+
+def _digest(content: Mapping[str, object]) -> bytes:
+    # A column that is NULL is one that was left out: which ones a statement names depends on the
+    # other rows that it writes.
+    given = {name: value for name, value in content.items() if value is not None}
+    return hashlib.sha256(json.dumps(given, sort_keys=True, default=str).encode()).digest()
 
 
 def _whose(owner: str, statement: Statement) -> str:

@@ -124,7 +124,7 @@ class PartRunner:
         trace: Trace,
     ) -> tuple[pa.Table | None, Columns]:
         if isinstance(part, Generated):
-            done = trace.parts[part.table] = Trace()
+            done = trace.parts[part.table] = Trace(explains=trace.explains)
             return self._generated(part, columns, missing, done)
         query = part.input.query
         if any(table.name in missing for table in query.find_all(exp.Table)):

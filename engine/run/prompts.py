@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from memql.engine.calibrations import Calibrations
+from memql.engine.choice import Choice, choose, match
 from memql.engine.context import StatementContext
+from memql.engine.cost import Calibration
+from memql.engine.missing import why_not_stored
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.spec import ModelSpec
 from memql.engine.plan import LINEAGE_COLUMN, Target
 from memql.engine.prompt import Prompt, Row, canonical_order, read_members
-from memql.engine.reuse import Choice, choose
 from memql.engine.segments import Segments
 from memql.errors import DataError, InternalError
 from memql.storage.store import Store
@@ -28,17 +32,24 @@ class Prepared:
 
     Args:
         tail_ids: token ids of the question and what follows it; empty without a question.
-        max_tokens: the longest answer, 0 without a question.
+        decoding: how it is answered; None without a question.
         shared: whether a row is another owner's. Who asks is not told what is stored of it, which
             is what others have asked.
+        next_reason: for EXPLAIN, why the first segment that is not loaded cannot be; else None.
     """
 
     prompt: Prompt
     choice: Choice
     question: str | None
     tail_ids: tuple[int, ...]
-    max_tokens: int
+    decoding: Decoding | None
     shared: bool
+    next_reason: str | None = None
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest answer, 0 without a question."""
+        return 0 if self.decoding is None else self.decoding.max_tokens
 
 
 def told(figure: Figure, prepared: Prepared) -> Figure | None:
@@ -52,23 +63,28 @@ class Preparer:
 
     Args:
         unproven: why the rows cannot be traced to memories, or None.
+        in_transaction: whether what is computed may be undone.
         write: whether token ids that are new may be kept.
+        explains: whether EXPLAIN asks.
     """
 
     spec: ModelSpec
     segments: Segments
+    calibrations: Calibrations
     store: Store
     context: StatementContext
     target: Target
     unproven: str | None
+    in_transaction: bool
     write: bool
+    explains: bool = False
 
     def prepare(
         self,
         rows: Sequence[Row],
         ordered: bool,
         question: str | None,
-        max_tokens: int,
+        decoding: Decoding | None,
         limit_rows: int | None = None,
         limit_tokens: int | None = None,
     ) -> Prepared:
@@ -78,7 +94,7 @@ class Preparer:
             rows: as the relation gave them.
             ordered: whether they stand in the user's order.
             question: what is asked, or None.
-            max_tokens: the longest answer, 0 without a question.
+            decoding: how it is answered; None without a question.
             limit_rows: how many rows at most, or None.
             limit_tokens: tokens of their segments at most, or None.
 
@@ -93,26 +109,65 @@ class Preparer:
                 rows, self.spec, limit_tokens, self.context.check_cancel, write=self.write
             )
             rows = rows[:fitting]
+        shared = self.context.user is not None and any(
+            member.owner != self.context.owner for row in rows for member in row.members
+        )
         prompt = replace(
-            self.segments.prompt(rows, self.spec, self.context.owner, write=self.write),
+            self.segments.prompt(
+                rows,
+                self.spec,
+                self.context.owner,
+                # The order would tell what others have stored of their rows.
+                for_reuse=self.target.order == "reuse" and not ordered and not shared,
+                write=self.write,
+            ),
             shares_head=self.context.user is None,
         )
         tail: list[int] = []
         if question is not None:
             tail = self.segments.tokens(self.spec).tail(question)
+        max_tokens = 0 if decoding is None else decoding.max_tokens
         self._check_context(prompt, len(tail), max_tokens)
-        shared = self.context.user is not None and any(
-            member.owner != self.context.owner for member in prompt.members
-        )
         unstorable = self._unstorable(prompt)
-        choice = choose(prompt, self.target, self.spec, self.store, unstorable, shared=shared)
-        return Prepared(prompt, choice, question, tuple(tail), max_tokens, shared)
+        choice = choose(
+            prompt,
+            self.target,
+            self.spec,
+            self.store,
+            unstorable,
+            len(tail) + max_tokens,
+            self._calibration(prompt),
+            shared=shared,
+        )
+        reason = self._next_reason(prompt, choice) if self.explains and not shared else None
+        return Prepared(prompt, choice, question, tuple(tail), decoding, shared, reason)
+
+    def _calibration(self, prompt: Prompt) -> Calibration | None:
+        """Return what is known of the model's speed, measured now where a choice hangs on it."""
+        if "cost_of_loading" in self.context.settings.disabled_rules:
+            return None
+        known = self.calibrations.known(self.spec)
+        if known is not None or not self.write or self.target.form == "PLAINTEXT":
+            return known
+        if match(prompt, self.store).key is None:
+            return None  # nothing is stored that could be loaded
+        return self.calibrations.measured(self.spec)
+
+    def _next_reason(self, prompt: Prompt, choice: Choice) -> str | None:
+        loaded = choice.way.match.segments
+        if choice.form != "ACTIVATION" or loaded == len(prompt.segments):
+            return None
+        if loaded < choice.match.segments:
+            return "computing is cheaper than loading"
+        return why_not_stored(prompt.segments[loaded], self.spec, self.store)
 
     def _unstorable(self, prompt: Prompt) -> str | None:
         if self.unproven is not None:
             return f"lineage not proven: {self.unproven}"
-        if any(member.version < 0 for member in prompt.members):
-            return "rows of this transaction are not committed"
+        if self.in_transaction:
+            # It may be undone, and rows need not be memories to be its own: what a table of the
+            # transaction says can stand beside a memory that was committed long ago.
+            return "the transaction is not committed"
         others = sorted({member.owner for member in prompt.members if not member.kept})
         if others:
             return f"no right to MATERIALIZE memories of {', '.join(others)}"

@@ -10,11 +10,11 @@ from memql.engine.bind.parameters import Values
 from memql.engine.context import StatementContext
 from memql.engine.models import Models
 from memql.engine.names import position, unknown
-from memql.engine.optimize import RULES
+from memql.engine.optimize import RULE_NAMES
 from memql.engine.settings import Setting, Settings, settings_of
 from memql.errors import ProgrammingError
 
-SETTINGS = settings_of([rule.__name__ for rule in RULES])
+SETTINGS = settings_of(RULE_NAMES)
 
 
 def setting_of(node: exp.Expr, context: StatementContext) -> Setting:

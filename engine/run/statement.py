@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from memql.engine.bind.parameters import Values
+from memql.engine.calibrations import Calibrations, calibrations_of
 from memql.engine.context import StatementContext
+from memql.engine.cost import Calibration
+from memql.engine.model.spec import ModelSpec
 from memql.engine.models import Models
 from memql.engine.segments import Segments
 from memql.storage.store import Store
@@ -32,3 +35,16 @@ class Statement:
     segments: Segments
     context: StatementContext
     values: Values
+
+    @property
+    def calibrations(self) -> Calibrations:
+        """What is known of the speed of models with this store."""
+        return calibrations_of(self.store)
+
+    def runs(self, rule: str) -> bool:
+        """Tell whether a rule of the adaptive stage is switched on."""
+        return rule not in self.context.settings.disabled_rules
+
+    def calibration(self, spec: ModelSpec) -> Calibration | None:
+        """Return what is known of a model's speed; None where nothing is, or nobody asks."""
+        return self.calibrations.known(spec) if self.runs("cost_of_loading") else None

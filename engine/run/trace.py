@@ -42,7 +42,11 @@ class Answered:
 
 @dataclass(frozen=True)
 class PromptTrace:
-    """What happened to one prompt; ``brought`` is None where it came as text."""
+    """What happened to one prompt.
+
+    Args:
+        brought: how it came into the model's cache; None where no model ran.
+    """
 
     prepared: Prepared
     brought: Brought | None = None
@@ -69,6 +73,7 @@ class Trace:
             not run, because it reads answers that EXPLAIN does not make.
         parts: of the parts that ran before, by their table.
         spec: the model, where one is asked.
+        explains: whether it is for EXPLAIN, which asks why reuse ends where it does.
     """
 
     relation_rows: int | None = 0
@@ -76,3 +81,4 @@ class Trace:
     prompts: list[PromptTrace] = field(default_factory=list)
     parts: dict[str, Trace | CutTrace] = field(default_factory=dict)
     spec: ModelSpec | None = None
+    explains: bool = False

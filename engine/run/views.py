@@ -98,7 +98,7 @@ class ViewRunner:
                 self._plan(definition)  # a replaced view may read itself now
 
         self.locked(add)
-        if not added or tree.args.get("no_data"):
+        if not added or tree.args.get("no_data") or self.executor.in_transaction:
             return
         try:
             self.refresh(entry)
@@ -195,7 +195,18 @@ class ViewRunner:
         self.locked(drop)
 
     def refresh(self, entry: ViewEntry) -> None:
-        """Compute what is missing of a view's form."""
+        """Compute what is missing of a view's form.
+
+        Raises:
+            ProgrammingError: a transaction is open, in which nothing computed is stored.
+        """
+        if self.executor.in_transaction:
+            raise ProgrammingError(
+                f"the view {entry.name} cannot be refreshed inside a transaction, which stores "
+                "nothing that it computes",
+                hint="COMMIT or ROLLBACK it first",
+                code="25001",
+            )
         self.executor.materialize(self._asked(entry))
         self.locked(lambda: self.views.refreshed(entry))
 

@@ -166,7 +166,7 @@ def _shell(given: argparse.Namespace) -> int:
 
 def _opened(given: argparse.Namespace, *, make: bool) -> Connection:
     """Open the store that was named; a new one is only made where that is meant."""
-    from memql.storage.store import MEMORY
+    from memql.storage.folder import MEMORY
 
     if given.store == MEMORY:
         return connect(MEMORY, user=given.user, model=given.model)
@@ -187,7 +187,7 @@ def _asker() -> Callable[[str], str] | None:
 
 
 def _must_be_there(store: str) -> None:
-    from memql.storage.store import CATALOG
+    from memql.storage.folder import CATALOG
 
     folder = Path(store)
     if not folder.exists():

@@ -15,16 +15,38 @@ from importlib.metadata import version
 
 from memql.cli.quiet import quiet_libraries
 
-from . import arrow, duckdb_corpus, governance, locomo, overhead, planning, writes
+from . import (
+    arrow,
+    choices,
+    compiling,
+    decoding,
+    duckdb_corpus,
+    first_token,
+    governance,
+    lines,
+    loading,
+    locomo,
+    overhead,
+    planning,
+    reuse,
+    writes,
+)
 from .measure import load_average
 
 BENCHMARKS = {
     "planning": planning.run,
+    "reuse": reuse.run,
+    "choices": choices.run,
     "writes": writes.run,
+    "lines": lines.run,
     "arrow": arrow.run,
     "governance": governance.run,
     "overhead": overhead.run,
     "locomo": locomo.run,
+    "loading": loading.run,
+    "first_token": first_token.run,
+    "decoding": decoding.run,
+    "compiling": compiling.run,
 }
 PACKAGES = ("duckdb", "pylance", "sqlglot", "torch", "transformers")
 

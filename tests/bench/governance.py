@@ -103,9 +103,11 @@ def run(rounds: int | None) -> None:
         with memql.connect(store, user=user, password="secret") as con:
             asked = _Asked(con, user, givers)
             rows = [asked.measure(query, rounds or ROUNDS) for query in QUERIES]
+            by_id = asked.by_id(rounds or ROUNDS)
     head = ["query", "rows", "by hand", "printed SQL", "in parts", "ratio", "bar", "statement"]
     print_table(head, rows)
-    print("\nin parts: how many queries of DuckDB the printed SQL is, the visible rows first")
+    print("\nin parts: how many queries of DuckDB the printed SQL is, the visible rows first\n")
+    print_table(["one row by id, from text to fetched row", "median"], by_id)
 
 
 def _load(store: Path) -> None:
@@ -166,6 +168,22 @@ class _Asked:
         ratio = Ratio.of(times["printed"], times["by hand"])
         shown = [times["by hand"], times["printed"], parts, ratio, query.bar, times["statement"]]
         return [query.name, expected.num_rows, *shown]
+
+    def by_id(self, rounds: int) -> list[list[str]]:
+        """Return rows of a table: a text that was seen before, and one that is new each time."""
+        same = QUERIES[0].text
+        others = iter(range(1_000_000))
+
+        def known() -> None:
+            rows = self._con.execute(same, {"id": self._id}).fetchall()
+            check(len(rows) == 1, f"{len(rows)} rows have one id")
+
+        def new() -> None:
+            text = f"SELECT id, content AS c{next(others)} FROM memories WHERE id = '{self._id}'"
+            check(len(self._con.execute(text).fetchall()) == 1, "no row has the id")
+
+        times = in_turns({"the text was seen before": timed(known), "new text": timed(new)}, rounds)
+        return [[name, str(one)] for name, one in times.items()]
 
     def _by_hand(self, query: Query) -> Callable[[], pa.Table]:
         sql = query.hand.format(allowed=self._allowed)

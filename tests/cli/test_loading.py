@@ -169,6 +169,20 @@ def test_an_id_that_is_taken_is_found_by_its_line(con: memql.Connection) -> None
     assert count(con) == 0
 
 
+def test_a_file_that_has_grown_is_loaded_again_from_where_it_ended(con: memql.Connection) -> None:
+    lines = [line(content=f"{n}", idempotency_key=f"k{n}") for n in range(5)]
+    assert load_lines(con, lines[:3]) == 3
+    # New lines may have columns that those beside them, which are there, lack.
+    assert load_lines(con, [*lines, line(kind="new", idempotency_key="k5")]) == 3
+    other = line(content="other", idempotency_key="k1")
+    with pytest.raises(
+        memql.IntegrityError, match=r"^line 4: the idempotency key 'k1' was used"
+    ) as e:
+        load_lines(con, [b"", *lines[2:4], other])
+    assert "row" not in e.value.message
+    assert count(con) == 6
+
+
 def test_an_open_transaction_keeps_the_rows_for_its_own_end(con: memql.Connection) -> None:
     con.begin()
     load_lines(con, [line()])

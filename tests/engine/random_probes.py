@@ -132,6 +132,18 @@ _GOVERN = (
 ).split(" ; ")
 
 
+# Refused until they are built; then they are asked here as everything else is.
+_LATER = (
+    "SELECT content FROM memories AT (VERSION => 2) ; FROM memories AT (VALID => '2024-03-01') ; "
+    "SELECT content, relevance FROM memories WHERE content MATCHES 'tea' LIMIT 5 ; "
+    "SELECT content FROM memories WHERE content MATCHES 'tea' USING HYBRID ; "
+    "RESTORE FROM memories WHERE kind = 'fact' ; QUARANTINE FROM memories WHERE trust < 0.3 ; "
+    "FORGET FROM memories WHERE kind = 'fact' VERIFY ; ADVISE ; ADVISE APPLY ; MAINTAIN ; "
+    "EVALUATE VIEW tea ; MERGE INTO memories USING items AS i ON memories.id = i.id "
+    "WHEN MATCHED THEN DELETE"
+).split(" ; ")
+
+
 def random_probe(seed: int) -> Probe:
     """Return the statements of a seed, always the same: what a user runs one after another."""
     draw = Queries(random.Random(seed))
@@ -385,6 +397,7 @@ _FORMS: list[Callable[[Queries], Probe]] = [
     _one(_model),
     *[_listed(_CATALOG)] * 2,
     _listed(_NAMES),
+    _listed(_LATER),
     _with_parameters,
     _in_a_role,
     _governing,

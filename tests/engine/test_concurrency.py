@@ -65,14 +65,14 @@ def test_an_interrupted_compile_leaves_no_half_node(path: Path) -> None:
         seen.append((done, total))
         con.interrupt()
 
-    con._session.progress = progress
+    con.progress = progress
     with pytest.raises(OperationalError, match="interrupted"):
         con.execute("FROM memories MATERIALIZE AS ACTIVATION")
     assert len(seen) == 1 and 0 < seen[0][0] < seen[0][1]
     store = Store.open(path)
     assert store.activations.nodes() == []
     store.close()
-    con._session.progress = None
+    con.progress = None
     row = con.execute("FROM memories MATERIALIZE AS ACTIVATION").fetchone()
     assert row is not None and row[5] == row[3]
     con.close()

@@ -134,6 +134,12 @@ def context() -> StatementContext:
             "ROLLBACK this one and run it again",
         ),
         (
+            duckdb.TransactionException("TransactionContext Error: Failed to commit: Cannot open"),
+            "OperationalError",
+            "58030",
+            "hint: look at the folder of the store and its disk",
+        ),
+        (
             duckdb.NotImplementedException("Not implemented Error: no such join"),
             "NotSupportedError",
             "0A000",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import memql
 from memql.engine.model.runtime import Runtime
+from memql.engine.model.sampling import Sampler
 from memql.engine.model.tiny.corpus import make_context
 from memql.engine.prompt import Row
 from memql.engine.segments import Segments
@@ -48,13 +49,13 @@ class FirstLogits:
 @pytest.fixture
 def first_logits(monkeypatch: pytest.MonkeyPatch) -> FirstLogits:
     record = FirstLogits()
-    likeliest = Runtime._likeliest
+    choose = Sampler.choose
 
-    def recorded(self: Runtime, logits: torch.Tensor) -> int:
+    def recorded(self: Sampler, logits: torch.Tensor) -> int:
         record.seen.append(logits.clone())
-        return likeliest(self, logits)
+        return choose(self, logits)
 
-    monkeypatch.setattr(Runtime, "_likeliest", recorded)
+    monkeypatch.setattr(Sampler, "choose", recorded)
     return record
 
 

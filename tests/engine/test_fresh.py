@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import memql
-from memql.errors import DataError, OperationalError
+from memql.errors import DataError, OperationalError, ProgrammingError
 from memql.storage.activations import Activations
 from memql.storage.store import Store
 from tests.engine.conftest import Fed
@@ -174,6 +174,47 @@ def test_nothing_of_a_rolled_back_transaction_is_stored(path: Path, con: memql.C
         "SELECT count(*) FROM _memql.segments WHERE version < 0"
     ).fetchone() == (0,)
     store.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT content FROM memories MATERIALIZE AS ACTIVATION",
+        "SELECT word FROM secrets MATERIALIZE AS ACTIVATION",
+        "SELECT content || word FROM memories, secrets MATERIALIZE AS ACTIVATION",
+        "SELECT generate('What?', max_tokens := 2) FROM memories MATERIALIZE AS ACTIVATION",
+        "CREATE MATERIALIZED VIEW diary AS SELECT content FROM memories",
+    ],
+)
+def test_a_rolled_back_transaction_leaves_no_activation_of_any_rows(
+    path: Path, con: memql.Connection, statement: str
+) -> None:
+    store = Store.open(path)
+    con.execute("BEGIN")
+    # The memories are committed; what a table says has no lineage that would tell.
+    con.execute("CREATE TABLE secrets AS SELECT 'swordfish' AS word")
+    con.execute(statement)
+    con.execute("ROLLBACK")
+    assert store.activations.nodes() == []
+    con.execute("CREATE TABLE secrets AS SELECT 'swordfish' AS word")
+    con.execute(statement)
+    assert len(store.activations.nodes()) == 1
+    store.close()
+
+
+def test_a_view_of_a_transaction_is_compiled_behind_it(con: memql.Connection) -> None:
+    def freshness() -> object:
+        return con.execute("SELECT freshness, refreshed_at IS NULL FROM memql.views").fetchall()
+
+    con.execute("BEGIN")
+    con.execute("CREATE MATERIALIZED VIEW diary AS SELECT content FROM memories")
+    with pytest.raises(ProgrammingError, match="diary cannot be refreshed inside a trans") as error:
+        con.execute("REFRESH MATERIALIZED VIEW diary")
+    assert error.value.code == "25001"
+    con.execute("COMMIT")
+    assert freshness() == [(0.0, True)]
+    con.execute("REFRESH MATERIALIZED VIEW diary")
+    assert freshness() == [(1.0, False)]
 
 
 def test_a_prompt_longer_than_the_context_is_refused_before_any_compute(

@@ -429,13 +429,22 @@ def test_another_connection_sees_a_grant_at_its_next_statement(
 ) -> None:
     ann.execute("INSERT INTO memories (content) VALUES ('a')")
     count = "SELECT count(*) FROM memories"
-    bob.begin()
     assert rows(bob, count) == [(0,)]
     ann.execute("GRANT READ ON MEMORIES TO bob")
-    assert rows(bob, count) == [(1,)]  # inside BEGIN too: rights are those of now
+    assert rows(bob, count) == [(1,)]
+    bob.begin()
+    assert rows(bob, count) == [(1,)]
     ann.execute("REVOKE READ ON MEMORIES FROM bob")
-    assert rows(bob, count) == [(0,)]
+    assert rows(bob, count) == [(0,)]  # inside BEGIN too: rights are those of now
+    ann.execute("GRANT READ ON MEMORIES TO bob")
+    assert rows(bob, count) == [(1,)]  # a right that its snapshot has comes back
     bob.rollback()
+    ann.execute("REVOKE READ ON MEMORIES FROM bob")
+    bob.begin()
+    ann.execute("GRANT READ ON MEMORIES TO bob")
+    assert rows(bob, count) == [(0,)]  # its snapshot is older than the right
+    bob.rollback()
+    assert rows(bob, count) == [(1,)]
 
 
 def test_a_grant_of_very_many_rights_is_refused(tmp_path: Path) -> None:

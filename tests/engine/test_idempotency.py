@@ -72,6 +72,23 @@ def test_other_content_under_a_key_is_refused(path: Path) -> None:
         assert con.execute("SELECT count(*) FROM memories").fetchall() == [(2,)]
 
 
+def test_which_columns_a_statement_names_is_no_content(path: Path) -> None:
+    with memql.connect(path) as con:
+        first = write(con, "one", None, "k")
+        bare = "INSERT INTO memories (content, idempotency_key) VALUES (?, ?) RETURNING id"
+        assert con.execute(bare, ["one", "k"]).fetchall() == [(first,)]
+        wide = (
+            "INSERT INTO memories (content, kind, tags, hold, owner, idempotency_key) "
+            "VALUES ('one', NULL, NULL, NULL, 'local', 'k'), ('two', 'b', ['t'], true, 'o', 'l')"
+        )
+        assert con.execute(wide).rowcount == 1
+        assert con.execute(wide).rowcount == 0
+        with pytest.raises(IntegrityError):
+            con.execute(
+                "INSERT INTO memories (content, hold, idempotency_key) VALUES ('one', true, 'k')"
+            )
+
+
 def test_keys_are_their_owners(path: Path) -> None:
     with memql.connect(path, user="alice") as alice, memql.connect(path, user="bob") as bob:
         hers, his = write(alice, "mine", None, "k"), write(bob, "other", None, "k")

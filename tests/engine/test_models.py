@@ -26,7 +26,9 @@ def con() -> Iterator[memql.Connection]:
     connection.close()
 
 
-@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt_neox", "gpt2"])
+@pytest.mark.parametrize(
+    "family", ["llama", "qwen3", "gpt_neox", "gpt2", "gemma3_text", "cohere2", "deepseek_v3"]
+)
 def test_text_and_activation_agree(
     con: memql.Connection, model_folder: Folder, family: str
 ) -> None:
@@ -77,8 +79,8 @@ def test_changed_weights_are_another_model(
 def test_what_cannot_be_exact_is_refused_and_auto_takes_text(
     con: memql.Connection, model_folder: Folder
 ) -> None:
-    con.execute(f"CREATE MODEL m FROM '{model_folder('mistral_sliding')}'")
-    with pytest.raises(NotSupportedError, match="cannot have activations: .*window"):
+    con.execute(f"CREATE MODEL m FROM '{model_folder('qwen3_next')}'")
+    with pytest.raises(NotSupportedError, match="cannot have activations: .*linear_attention"):
         con.execute(QUERY.format("ACTIVATION"))
     answer = con.execute(QUERY.format("AUTO")).fetchall()[0][0]
     assert answer.form == "PLAINTEXT"
@@ -87,6 +89,31 @@ def test_what_cannot_be_exact_is_refused_and_auto_takes_text(
     )
     answer = con.execute("SELECT generate('Who?', max_tokens := 1) FROM v").fetchall()[0][0]
     assert (answer.form, answer.model) == ("PLAINTEXT", "m")
+
+
+@pytest.mark.parametrize("family", ["llama_dynamic", "phi3_longrope"])
+def test_positions_that_change_with_length_are_exact_up_to_the_switch(
+    con: memql.Connection, model_folder: Folder, family: str
+) -> None:
+    con.execute(f"CREATE MODEL m FROM '{model_folder(family)}'")
+    short = QUERY.replace("FROM memories", "FROM (SELECT content FROM memories LIMIT 1)")
+    answers = [
+        con.execute(short.format(form)).fetchall()[0][0]
+        for form in ("PLAINTEXT", "ACTIVATION", "ACTIVATION", "AUTO")
+    ]
+    assert [str(answer) for answer in answers] == [str(answers[0])] * 4
+    assert answers[3].form == "ACTIVATION" and answers[3].computed_tokens == 0
+    # With the longest answer the prompt would come to more than 64 tokens.
+    long = short.replace("max_tokens := 5", "max_tokens := 50")
+    with pytest.raises(NotSupportedError, match="past 64 tokens its positions .* may come to"):
+        con.execute(long.format("ACTIVATION"))
+    answer = con.execute(long.format("AUTO")).fetchall()[0][0]
+    assert (answer.form, answer.reused_tokens) == ("PLAINTEXT", 0)
+    # An activation in one's hands, asked past the switch, is read again as text.
+    made = con.execute(
+        "SELECT content FROM memories LIMIT 1 MATERIALIZE AS ACTIVATION FOR MODEL m"
+    ).fetchall()[0][0]
+    assert made.generate("Who has a cat?", max_tokens=50) == str(answer)
 
 
 def test_a_default_model_by_name_and_by_folder(model_folder: Folder, tmp_path: Path) -> None:

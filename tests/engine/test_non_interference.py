@@ -32,7 +32,7 @@ from memql.engine.result import arrow_of
 from memql.engine.run import answers, executor, relation
 from memql.engine.run.executor import Executor
 from memql.engine.views import ViewCatalog
-from memql.storage import store
+from memql.storage import folder
 from tests.engine.pairs import Moment, Pair, Statement, connect, difference, one_moment
 from tests.engine.random_probes import random_model_probe, random_probe
 from tests.engine.worlds import USER, World, hidden_of, make, worlds_of
@@ -137,7 +137,7 @@ def test_without_a_pass_of_duckdbs_optimizer(
     made: Callable[[int], Path], moment: Moment, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     # The store locks DuckDB's settings when it opens.
-    monkeypatch.setitem(store._CONFIG, "disabled_optimizers", name)
+    monkeypatch.setitem(folder._CONFIG, "disabled_optimizers", name)
     number = optimizer_passes().index(name)
     with opened(made((GOVERNED, OWN_ONLY, USERS)[number % 3]), moment) as pair:
         cursor = pair.connections[0]._session._store.cursor()
@@ -150,7 +150,8 @@ def test_without_a_pass_of_duckdbs_optimizer(
 @pytest.mark.parametrize("rule", [rule.__name__ for rule in RULES])
 def test_without_a_rule(made: Callable[[int], Path], moment: Moment, rule: str) -> None:
     with opened(made(GOVERNED), moment) as pair:
-        pair.ask(f"SET memql.disabled_rules = '{rule}'")
+        for said in pair.ask(f"SET memql.disabled_rules = '{rule}'"):
+            assert not said.error
         check(pair, range(2 * 10**6, 2 * 10**6 + CASES))
         check(pair, range(2 * 10**6, 2 * 10**6 + CASES), random_model_probe)
 

@@ -326,13 +326,26 @@ def test_dropping_takes_all_that_names_it_away(
     ann.execute("GRANT READ ON MEMORIES TO bob")
     ann.execute("CREATE POLICY mine ON memories TO bob USING (kind = 'b')")
     root.execute("GRANT READ ON MEMORIES TO bob")
+    root.execute("GRANT WRITE ON MEMORIES TO ann")
+    keyed = "INSERT INTO memories ({}content, idempotency_key) VALUES ({}'x', 'one')"
+    ann.execute(keyed.format("owner, ", "'root', "))
+    assert rows(ann, "SELECT action FROM memql.audit") == [("GRANT",), ("CREATE POLICY",)]
     root.execute("DROP USER ann")
     assert rows(root, "SELECT owner, grantee FROM memql.grants") == [("root", "bob")]
     assert rows(root, "SELECT name, members FROM memql.roles") == [("staff", ["bob"])]
     assert rows(root, "SELECT name, grantees FROM memql.policies") == [("both", ["bob"])]
-    # Who comes back by the same name gets nothing of it.
+    # Who comes back by the same name gets nothing of it, and is told nothing.
     root.execute("CREATE USER ann PASSWORD 'x'")
-    assert rows(connect("ann", "x"), "SELECT * FROM memql.grants") == []
+    other = connect("ann", "x")
+    for table in ("grants", "policies", "roles", "audit"):
+        shown = "WHERE 'ann' IN grantees" if table == "policies" else ""
+        assert rows(other, f"SELECT * FROM memql.{table} {shown}") == []
+    assert other.execute(keyed.format("", "")).rowcount == 1
+    other.execute("GRANT READ ON MEMORIES TO bob")
+    assert rows(other, "SELECT action FROM memql.audit") == [("GRANT",)]
+    assert ("CREATE POLICY",) in rows(
+        root, "SELECT action FROM memql.audit WHERE user_name = 'ann'"
+    )
     root.execute("DROP ROLE staff")
     assert rows(root, "SHOW ROLES") == []
 

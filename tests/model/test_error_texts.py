@@ -11,7 +11,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from memql.engine.model import loading
-from memql.engine.model.families import FULL, SLIDING
+from memql.engine.model.families import FULL
 from memql.engine.model.layer import InPlaceLayer, LayerShape
 from memql.engine.model.runtime import load_runtime
 from memql.engine.model.spec import ModelSpec, describe
@@ -26,14 +26,15 @@ CopyOf = Callable[[str], Path]
     ("dtype", "sequences", "tokens", "text"),
     [
         (torch.float16, 1, 2, "a cache of torch.float32 was given keys of torch.float16"),
-        (torch.float32, 2, 2, "a cache of 1 sequence of 4 tokens was given 2 of 2"),
-        (torch.float32, 1, 5, "a cache of 1 sequence of 4 tokens was given 1 of 5"),
+        (torch.float32, 2, 2, "a cache of 1 sequences of 4 tokens was given 2 of 2"),
+        (torch.float32, 1, 5, "a cache of 1 sequences of 4 tokens was given 1 of 5"),
     ],
 )
 def test_states_that_do_not_fit_a_layer(
     dtype: torch.dtype, sequences: int, tokens: int, text: str
 ) -> None:
-    layer = InPlaceLayer(LayerShape(FULL, 2, 8, 8, None), 4, torch.float32, torch.device("cpu"))
+    room = torch.zeros(1, 2, 4, 8)
+    layer = InPlaceLayer(LayerShape(FULL, 2, 8, 8, None), room, room.clone())
     states = torch.zeros(sequences, 2, tokens, 8, dtype=dtype)
     with pytest.raises(InternalError, match=text) as raised:
         layer.update(states, states)
@@ -52,8 +53,8 @@ def test_layers_of_different_lengths(spec_of: SpecOf) -> None:
     prefix = load_runtime(spec_of("llama")).prefix(8)
     with pytest.raises(InternalError, match=r"left layers of \[0, 3\] tokens"):
         with prefix.extended():
-            prefix._layers[1].tokens = 3
-    assert [layer.tokens for layer in prefix._layers] == [0, 0, 0]
+            prefix.layers[1].tokens = 3
+    assert [layer.tokens for layer in prefix.layers] == [0, 0, 0]
 
 
 def test_tokens_that_a_prefix_does_not_have(spec_of: SpecOf, random_ids: list[int]) -> None:
@@ -76,10 +77,21 @@ def test_a_model_without_a_cache(spec_of: SpecOf, monkeypatch: pytest.MonkeyPatc
 
 
 def test_layers_that_are_not_as_described(spec_of: SpecOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "_probe", lambda _: (LayerShape(SLIDING, 2, 16, 16, 8),))
+    monkeypatch.setattr(loading, "_probe", lambda _: (LayerShape("StateLayer", 0, 0, 0, None),))
     spec = replace(spec_of("llama"), name="m")
-    with pytest.raises(InternalError, match="m was described as one of full attention, its layers"):
+    with pytest.raises(InternalError, match="whose layers keep single tokens; it has layers of"):
         loading._load(spec)
+
+
+def test_positions_that_depend_on_the_whole_are_not_stored(
+    spec_of: SpecOf, random_ids: list[int]
+) -> None:
+    runtime = load_runtime(spec_of("phi3_longrope"))
+    prefix = runtime.prefix(65)
+    runtime.extend(prefix, random_ids[:5])
+    with pytest.raises(NotSupportedError, match="with room for 65 tokens the positions of this"):
+        prefix.payload(0, 5)
+    assert runtime.prefix(64).layer_shapes(0, 0)  # the control
 
 
 def test_a_character_that_is_a_control_token_itself(copy_of: CopyOf) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.prefix import Prefix
 from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import ModelSpec
 from memql.errors import InternalError, NotSupportedError, OperationalError
 
 SpecOf = Callable[[str], ModelSpec]
-Payload = list[tuple[memoryview, memoryview]]
+Layer = tuple[memoryview, memoryview]
 
 
 @pytest.fixture
@@ -29,14 +30,19 @@ def filled(runtime: Runtime, ids: list[int], capacity_tokens: int = 100) -> Pref
     return prefix
 
 
-def as_bytes(payload: Payload) -> list[tuple[bytes, bytes]]:
+def as_bytes(payload: Iterable[Layer]) -> list[tuple[bytes, bytes]]:
     return [(bytes(keys), bytes(values)) for keys, values in payload]
 
 
-def read_only(payload: Payload) -> Iterator[tuple[memoryview, memoryview]]:
-    """Yield the layers as a store gives them: read-only bytes."""
-    for keys, values in payload:
-        yield memoryview(bytes(keys)), memoryview(bytes(values))
+def read_only(*payloads: Iterable[Layer]) -> Iterator[list[Layer]]:
+    """Yield the layers of nodes as a store gives them: read-only, in memory that is used again."""
+    room: list[bytearray] = []
+    for nodes in zip(*payloads, strict=True):
+        room = room or [bytearray(len(part)) for node in nodes for part in node]
+        for old, part in zip(room, (part for node in nodes for part in node), strict=True):
+            old[:] = part
+        views = [memoryview(part).toreadonly() for part in room]
+        yield list(zip(views[0::2], views[1::2], strict=True))
 
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "mistral_sliding"])
@@ -47,8 +53,9 @@ def test_payload_round_trip_is_bitwise(
     runtime = Runtime(replace(spec_of(name), dtype=dtype))
     source = filled(runtime, random_ids[:30])
     target = runtime.prefix(64)
-    target.load(20, 20, read_only(source.payload(0, 20)), dtype=dtype)
-    target.load(10, 10, read_only(source.payload(20, 30)), dtype=dtype)
+    chain = [(20, 20), (4, 4)]
+    target.load(chain, read_only(source.payload(0, 20), source.payload(20, 24)), dtype=dtype)
+    target.load([(6, 6)], read_only(source.payload(24, 30)), dtype=dtype)
     assert target.tokens == 30
     assert (
         target.bytes
@@ -65,7 +72,7 @@ def test_payload_round_trip_is_bitwise(
 def test_the_first_tokens_of_a_node_are_enough(runtime: Runtime, random_ids: list[int]) -> None:
     source = filled(runtime, random_ids[:30])
     target = runtime.prefix(30)
-    target.load(30, 12, read_only(source.payload(0, 30)))
+    target.load([(30, 12)], read_only(source.payload(0, 30)))
     assert target.tokens == 12
     assert as_bytes(target.payload(0, 12)) == as_bytes(source.payload(0, 12))
     # The negative control: other tokens have other bytes.
@@ -79,14 +86,14 @@ def test_payload_has_the_shapes_it_says(runtime: Runtime, random_ids: list[int])
     for (keys, values), (_, key_shape, _) in zip(prefix.payload(2, 7), shapes, strict=True):
         assert keys.nbytes == values.nbytes == 4 * key_shape[0] * key_shape[1] * key_shape[2]
     with prefix.lent() as (cache, _):
-        stored = torch.frombuffer(prefix.payload(2, 7)[1][0], dtype=torch.float32)
+        stored = torch.frombuffer(list(prefix.payload(2, 7))[1][0], dtype=torch.float32)
         layer: Any = cache.layers[1]
         assert torch.equal(stored.view(2, 5, 16), layer.keys[0, :, 2:7])
 
 
 def test_payload_is_a_copy(runtime: Runtime, random_ids: list[int]) -> None:
     prefix = filled(runtime, random_ids[:9], capacity_tokens=9)
-    payload = prefix.payload(0, 9)
+    payload = list(prefix.payload(0, 9))
     before = as_bytes(payload)
     prefix.truncate(0)
     runtime.extend(prefix, random_ids[20:29])
@@ -100,7 +107,7 @@ def test_use_does_not_change_what_is_stored(
     runtime = load_runtime(spec_of(name))
     prefix = filled(runtime, random_ids[:30])
     before = as_bytes(prefix.payload(0, 30))
-    answers = [runtime.generate(prefix, random_ids[30:40], max_tokens=5).ids for _ in range(3)]
+    answers = [runtime.generate(prefix, random_ids[30:40], Decoding(5)).ids for _ in range(3)]
     runtime.first_logits(prefix, random_ids[40:])
     assert prefix.tokens == 30
     assert as_bytes(prefix.payload(0, 30)) == before
@@ -127,7 +134,7 @@ def test_to_cache_works_with_transformers_generate(
     runtime = load_runtime(spec_of(name))
     prefix = filled(runtime, random_ids[:30])
     before = as_bytes(prefix.payload(0, 30))
-    ours = runtime.generate(prefix, random_ids[30:40], max_tokens=6)
+    ours = runtime.generate(prefix, random_ids[30:40], Decoding(6))
 
     def theirs(cache: object) -> list[int]:
         ids = torch.tensor([random_ids[:40]])
@@ -179,12 +186,14 @@ def test_an_empty_prefix_gives_an_empty_cache(runtime: Runtime) -> None:
 
 
 def test_load_refuses_what_does_not_fit(runtime: Runtime, random_ids: list[int]) -> None:
-    payload = filled(runtime, random_ids[:10]).payload(0, 10)
+    payload = list(filled(runtime, random_ids[:10]).payload(0, 10))
     target = runtime.prefix(12)
 
-    def attempt(kind: type[Exception], text: str, header: int, take: int, layers: Payload) -> None:
+    def attempt(
+        kind: type[Exception], text: str, held: int, take: int, layers: list[Layer]
+    ) -> None:
         with pytest.raises(kind, match=text):
-            target.load(header, take, iter(layers))
+            target.load([(held, take)], ([layer] for layer in layers))
         assert target.tokens == 0
 
     short = [(payload[0][0][:-4], payload[0][1]), *payload[1:]]
@@ -194,11 +203,37 @@ def test_load_refuses_what_does_not_fit(runtime: Runtime, random_ids: list[int])
     attempt(OperationalError, "has 4 layers, this model 3", 10, 10, [*payload, payload[0]])
     attempt(InternalError, "11 of 10 stored tokens", 10, 11, payload)
     with pytest.raises(OperationalError, match="are bfloat16, this model's are float32"):
-        target.load(10, 10, iter(payload), dtype="bfloat16")
-    target.load(10, 10, iter(payload))
+        target.load([(10, 10)], read_only(payload), dtype="bfloat16")
+    target.load([(10, 10)], read_only(payload))
     with pytest.raises(InternalError, match="10 of 10 stored tokens behind 10 do not fit"):
-        target.load(10, 10, iter(payload))
+        target.load([(10, 10)], read_only(payload))
     assert target.tokens == 10  # the negative control: what fits is loaded
+
+
+def test_memory_is_used_again_and_never_shared(runtime: Runtime, random_ids: list[int]) -> None:
+    first = filled(runtime, random_ids[:10])
+    with first.lent() as (cache, _):
+        layer: Any = cache.layers[0]
+        place = layer.keys.data_ptr()
+    second = filled(runtime, random_ids[:10])
+    with second.lent() as (other, _):
+        layer = other.layers[0]
+        assert layer.keys.data_ptr() != place
+    before = as_bytes(second.payload(0, 10))
+    del first
+    # What still has a layer of a prefix in its hands keeps the memory.
+    third = runtime.prefix(100)
+    with third.lent() as (other, _):
+        assert layer is not other.layers[0]
+        layer = other.layers[0]
+        assert layer.keys.data_ptr() != place
+    del cache
+    fourth = runtime.prefix(100)
+    with fourth.lent() as (other, _):
+        layer = other.layers[0]
+        assert layer.keys.data_ptr() == place
+    runtime.extend(fourth, random_ids[10:60])
+    assert as_bytes(second.payload(0, 10)) == before
 
 
 def test_a_cache_of_another_dtype_is_refused(runtime: Runtime) -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from memql.engine.model.decoding import Decoding
 from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import ModelSpec, describe
 from memql.errors import (
@@ -19,7 +20,6 @@ from memql.errors import (
     InternalError,
     NotSupportedError,
     OperationalError,
-    ProgrammingError,
 )
 
 SpecOf = Callable[[str], ModelSpec]
@@ -60,7 +60,7 @@ def test_every_position_is_fed_once(name: str, spec_of: SpecOf, random_ids: list
     with counted_positions(runtime) as counts:
         runtime.extend(prefix, random_ids[:30], chunk_tokens=16)
         assert counts == [16, 14]
-        answer = runtime.generate(prefix, random_ids[30:35], max_tokens=4)
+        answer = runtime.generate(prefix, random_ids[30:35], Decoding(4))
         # A prefix is not fed again, and the last token of an answer not at all.
         ended = len(answer.ids) < 4
         assert counts[2:] == [5] + [1] * (len(answer.ids) - 1 + ended)
@@ -78,10 +78,8 @@ def test_progress_and_seconds(runtime: Runtime, random_ids: list[int]) -> None:
         on_progress=lambda done, total: seen.append((done, total)),
     )
     assert seen == [(25, 60), (50, 60), (60, 60)]
-    streamed: list[int] = []
-    answer = runtime.generate(prefix, [7], max_tokens=5, on_token=streamed.append)
-    assert tuple(streamed) == answer.ids
-    assert answer.text == runtime.tokens.decode(answer.ids)
+    answer = runtime.generate(prefix, [7], Decoding(5))
+    assert answer.text == runtime.tokens.decode(answer.ids).strip()
     assert 0 < answer.first_token_seconds <= answer.seconds
 
 
@@ -102,7 +100,7 @@ def test_cancelling_leaves_nothing_half_done(runtime: Runtime, random_ids: list[
     assert prefix.tokens == 10
     calls = 0
     with pytest.raises(Cancelled):
-        runtime.generate(prefix, random_ids[10:], max_tokens=9, check_cancel=cancel_at_third)
+        runtime.generate(prefix, random_ids[10:], Decoding(9), check_cancel=cancel_at_third)
     assert prefix.tokens == 10
     assert [(bytes(keys), bytes(values)) for keys, values in prefix.payload(0, 10)] == stored
     # The next request is right: the layers were put back with the count.
@@ -133,10 +131,10 @@ def test_a_forward_pass_that_breaks_off_leaves_nothing(
 
 def test_an_answer_ends_at_eos(runtime: Runtime, random_ids: list[int]) -> None:
     prefix = runtime.prefix(100)
-    free = runtime.generate(prefix, random_ids, max_tokens=6)
+    free = runtime.generate(prefix, random_ids, Decoding(6))
     assert len(free.ids) == 6  # the control: nothing ends it here
     ended = Runtime(replace(runtime.spec, eos_ids=(free.ids[3],)))
-    answer = ended.generate(ended.prefix(100), random_ids, max_tokens=6)
+    answer = ended.generate(ended.prefix(100), random_ids, Decoding(6))
     assert answer.ids == free.ids[: free.ids.index(free.ids[3])]
 
 
@@ -147,14 +145,12 @@ def test_limits_are_errors_before_any_compute(runtime: Runtime, random_ids: list
     with pytest.raises(InternalError, match="61 tokens behind 0 do not fit a prefix of 60"):
         runtime.extend(prefix, [*random_ids, 9])
     with pytest.raises(InternalError, match="do not fit"):
-        runtime.generate(prefix, random_ids, max_tokens=2)
-    with pytest.raises(ProgrammingError, match="max_tokens is 0"):
-        runtime.generate(prefix, random_ids, max_tokens=0)
+        runtime.generate(prefix, random_ids, Decoding(2))
     with pytest.raises(InternalError, match="after no token"):
-        runtime.generate(prefix, [], max_tokens=1)
+        runtime.generate(prefix, [], Decoding(1))
     assert runtime.positions == 0
     # The control: exactly full is allowed, since the last token of an answer is not fed.
-    assert runtime.generate(prefix, random_ids, max_tokens=1).prompt_tokens == 60
+    assert runtime.generate(prefix, random_ids, Decoding(1)).prompt_tokens == 60
 
 
 def test_bfloat16_is_close_and_the_same_split_is_the_same(
@@ -186,13 +182,13 @@ def test_one_model_in_memory_for_the_same_weights(spec_of: SpecOf) -> None:
 
 
 def test_threads_take_turns(runtime: Runtime, random_ids: list[int]) -> None:
-    want = runtime.generate(runtime.prefix(100), random_ids, max_tokens=5).ids
+    want = runtime.generate(runtime.prefix(100), random_ids, Decoding(5)).ids
     found: list[tuple[int, ...]] = []
 
     def work() -> None:
         prefix = runtime.prefix(100)
         runtime.extend(prefix, random_ids[:30])
-        found.append(runtime.generate(prefix, random_ids[30:], max_tokens=5).ids)
+        found.append(runtime.generate(prefix, random_ids[30:], Decoding(5)).ids)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -248,7 +244,7 @@ def test_numbers_that_overflow_are_an_error(
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     runtime = Runtime(describe("m", str(folder), {}))
     with pytest.raises(OperationalError, match="gave logits that are no numbers in float32"):
-        runtime.generate(runtime.prefix(100), random_ids, max_tokens=3)
+        runtime.generate(runtime.prefix(100), random_ids, Decoding(3))
 
 
 def test_a_device_that_is_not_there(spec_of: SpecOf) -> None:

@@ -69,6 +69,16 @@ def test_a_changed_file_is_a_new_identity(copy_of: CopyOf) -> None:
     assert describe("m", str(folder), {}).weights_digest != before.weights_digest
 
 
+def test_a_model_is_described_again_after_its_files_were_written(copy_of: CopyOf) -> None:
+    folder = copy_of("llama")
+    first = describe("m", str(folder), {})
+    assert describe("m", str(folder), {}) is first
+    assert describe("m", str(folder), {"system": "Be brief."}) != first
+    assert describe("n", str(folder), {}).name == "n"
+    (folder / "generation_config.json").write_text('{"eos_token_id": [1, 7]}')
+    assert describe("m", str(folder), {}).eos_ids == (1, 7) != first.eos_ids
+
+
 def test_a_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
@@ -275,7 +285,7 @@ def test_qwen_windows_start_at_a_layer() -> None:
     assert family.window_tokens == 32
 
 
-def test_longrope_is_run_in_its_short_regime() -> None:
+def test_longrope_switches_at_its_original_length() -> None:
     config: dict[str, object] = {
         "architectures": ["Phi3ForCausalLM"],
         "model_type": "phi3",
@@ -287,26 +297,25 @@ def test_longrope_is_run_in_its_short_regime() -> None:
         "rope_scaling": {"type": "longrope", "long_factor": [1.0], "short_factor": [1.0]},
     }
     family = read_family(config, "x")
-    assert family.context_tokens == 4096
-    assert "LongRoPE" in str(family.activation_refusal)
+    assert (family.context_tokens, family.switch_tokens) == (131072, 4096)
     family = read_family({**config, "rope_scaling": None}, "x")
-    assert (family.context_tokens, family.activation_refusal) == (131072, None)
+    assert (family.context_tokens, family.switch_tokens) == (131072, None)
 
 
-def test_latent_attention_is_cached_expanded() -> None:
+def test_latent_attention_caches_one_latent_for_all_heads() -> None:
     config: dict[str, object] = {
         "architectures": ["DeepseekV3ForCausalLM"],
         "model_type": "deepseek_v3",
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "max_position_embeddings": 128,
-        "qk_nope_head_dim": 16,
+        "kv_lora_rank": 32,
         "qk_rope_head_dim": 8,
-        "v_head_dim": 12,
     }
-    family = read_family(config, "x")
-    assert family.values_per_token == 2 * 4 * (16 + 8 + 12)
-    assert "its family (deepseek_v3) is not among those shown" in str(family.activation_refusal)
+    assert read_family(config, "x").values_per_token == 2 * (32 + 8)
+    other = read_family({**config, "model_type": "nosuchfamily"}, "x")
+    assert "its family (nosuchfamily) is not among those shown" in str(other.activation_refusal)
+    assert other.values_per_token == 0
 
 
 def test_describing_loads_neither_torch_nor_transformers(

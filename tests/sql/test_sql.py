@@ -16,6 +16,11 @@ def test_file(path: Path, tmp_path: Path) -> None:
     assert Runner(tmp_path / "store.memql").run(path) > 0
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_file_without_rules(path: Path, tmp_path: Path) -> None:
+    assert Runner(tmp_path / "store.memql", rules_off=True).run(path) > 0
+
+
 def test_runner_notices_a_wrong_row(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.test"
     wrong.write_text("query\nSELECT 1\n----\n2\n")

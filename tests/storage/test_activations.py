@@ -92,11 +92,11 @@ def _kept(store: Store, name: str, parent: str | None = None, tokens: int = 4) -
 def _bytes(store: Store, key: str) -> list[Payload]:
     """For each link of a chain its layers."""
     chain = store.activations.chain(key.encode())
-    layers = list(store.activations.read_chain(chain))
-    return [
-        [(bytes(layer[link][0]), bytes(layer[link][1])) for layer in layers]
-        for link in range(len(chain))
+    layers = [
+        [(bytes(keys), bytes(values)) for keys, values in layer]
+        for layer in store.activations.read_chain(chain)
     ]
+    return [[layer[link] for layer in layers] for link in range(len(chain))]
 
 
 def _left(store: Store) -> tuple[int, int, int]:
@@ -115,10 +115,10 @@ def _left(store: Store) -> tuple[int, int, int]:
 def test_a_node_is_read_as_it_was_put(any_store: Store) -> None:
     store = any_store
     activations = store.activations
-    assert activations.find(b"a") is None
+    assert activations.tree.find(b"a") is None
     assert activations.nodes() == []
     node_id = _kept(store, "a", tokens=5)
-    assert activations.find(b"a") == Boundary(b"a", node_id, 5)
+    assert activations.tree.find(b"a") == Boundary(b"a", node_id, 5)
     (link,) = activations.chain(b"a")
     assert link.take_tokens == 5
     assert link.node.header == _header(5)
@@ -179,9 +179,9 @@ import sys
 from memql.storage.store import Store
 store = Store.open(sys.argv[1])
 chain = store.activations.chain(b"child")
-layers = list(store.activations.read_chain(chain))
-print([link.node.id for link in chain], b"".join(bytes(k + b"") + bytes(v) for k, v in
-    ((bytes(k), bytes(v)) for layer in layers for k, v in layer[1:])).hex())
+child = b"".join(bytes(k) + bytes(v) for layer in store.activations.read_chain(chain)
+    for k, v in layer[1:])
+print([link.node.id for link in chain], child.hex())
 """
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "s")],
@@ -197,14 +197,14 @@ def test_a_known_boundary_stays_with_its_first_node(store: Store) -> None:
     first = _put(store, "one", tokens=4, boundaries=[("a", 2), ("b", 4)])
     assert _put(store, "two", tokens=4, boundaries=[("a", 2), ("b", 4)]) is None
     second = _put(store, "three", tokens=6, boundaries=[("a", 2), ("c", 6)])
-    assert store.activations.find(b"a") == Boundary(b"a", first or 0, 2)
-    assert store.activations.find(b"c") == Boundary(b"c", second or 0, 6)
+    assert store.activations.tree.find(b"a") == Boundary(b"a", first or 0, 2)
+    assert store.activations.tree.find(b"c") == Boundary(b"c", second or 0, 6)
     assert _left(store) == (0, 0, 0)
 
 
 def test_a_node_without_its_parent_is_not_kept(store: Store) -> None:
     assert _put(store, "orphan", "nowhere") is None
-    assert store.activations.find(b"orphan") is None
+    assert store.activations.tree.find(b"orphan") is None
     assert _left(store) == (0, 0, 0)
 
 
@@ -242,7 +242,7 @@ def test_publishing_waits_for_the_commit_lock(store: Store) -> None:
         assert found == []
         cursor.execute("DELETE FROM _memql.versions")
     thread.join()
-    assert found == [None] and store.activations.find(b"x") is None
+    assert found == [None] and store.activations.tree.find(b"x") is None
     assert _left(store) == (0, 0, 0)
 
 
@@ -252,8 +252,8 @@ def test_quarantine_cuts_off_what_continues_a_node(store: Store) -> None:
     activations = store.activations
     activations.quarantine(root, "flipped bits")
     activations.quarantine(root, "flipped bits")
-    assert activations.find(b"root") is None and activations.find(b"child") is None
-    assert activations.find(b"other") is not None
+    assert activations.tree.find(b"root") is None and activations.tree.find(b"child") is None
+    assert activations.tree.find(b"other") is not None
     assert [node.id for node in activations.nodes()] == [child, other]
     cursor = store.cursor()
     rows = cursor.execute("SELECT action, target, detail FROM _memql.audit").fetchall()
@@ -264,7 +264,7 @@ def test_quarantine_cuts_off_what_continues_a_node(store: Store) -> None:
     rebuilt = _kept(store, "root")
     assert [link.node.id for link in activations.chain(b"child")] == [rebuilt, child]
     activations.drop([root])
-    assert activations.find(b"child") is not None
+    assert activations.tree.find(b"child") is not None
     assert _left(store) == (0, 0, 0)
 
 
@@ -275,7 +275,10 @@ def test_quarantine_outlives_reopening(tmp_path: Path) -> None:
     store.activations.quarantine(root, "x")
     store.close()
     store = Store.open(tmp_path / "s")
-    assert store.activations.find(b"root") is None and store.activations.find(b"child") is None
+    assert (
+        store.activations.tree.find(b"root") is None
+        and store.activations.tree.find(b"child") is None
+    )
     store.close()
 
 
@@ -297,7 +300,7 @@ def test_drop_takes_descendants_and_their_bytes(any_store: Store) -> None:
     assert not on_disk(secret)
     assert {node.id for node in store.activations.nodes()} == {ids["a"], ids["d"], ids["e"]}
     assert _bytes(store, "d") == [_payload("a", 4), _payload("d", 4)]
-    assert store.activations.find(b"b") is None and store.activations.find(b"c") is None
+    assert store.activations.tree.find(b"b") is None and store.activations.tree.find(b"c") is None
     with pytest.raises(NodeGone):
         list(store.activations.read_chain(chain))
     with pytest.raises(NodeGone):
@@ -309,20 +312,20 @@ def test_drop_takes_descendants_and_their_bytes(any_store: Store) -> None:
     assert _bytes(store, "b")[1] == _payload("b", 4)
 
 
-def test_a_node_dropped_in_the_middle_of_a_read_is_gone(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("memql.storage.activations._BATCH_BYTES", 1)
+def test_a_node_dropped_in_the_middle_of_a_read(store: Store) -> None:
     node_id = _kept(store, "a")
     other = _kept(store, "b")
     node = store.activations.chain(b"a")[0].node
     layers = store.activations.read(node)
-    next(layers)
+    late = store.activations.read_chain(store.activations.chain(b"a"))
+    first = next(layers)
+    assert bytes(first[0]) == _payload("a", 4)[0][0]
     store.activations.drop([other])
-    next(layers)  # a drop of another node changes nothing
     store.activations.drop([node_id])
+    # Its file is open: whoever has begun to read it reads it to its end.
+    assert [bytes(values) for _, values in layers] == [v for _, v in _payload("a", 4)[1:]]
     with pytest.raises(NodeGone):
-        next(layers)
+        next(late)
 
 
 def test_reads_survive_compaction_and_drops_erase_after_it(store: Store) -> None:
@@ -394,7 +397,7 @@ def test_an_error_in_the_middle_leaves_nothing(
         patch.setattr(*broken)
         with pytest.raises((OSError, OperationalError), match="no space left"):
             _put(store, "x")
-    assert store.activations.find(b"x") is None
+    assert store.activations.tree.find(b"x") is None
     assert _left(store) == (0, 0, 0)
     _kept(store, "x")
     assert [problem for _, problem in store.activations.verify()] == [None, None]
@@ -413,7 +416,7 @@ def test_a_disk_that_fails_twice_leaves_it_to_the_next_opening(
         patch.setattr("memql.storage.durable.sync_file", fail)
         with pytest.raises(TensorsFailed, match="input/output"):
             _put(store, "x")
-    assert store.activations.find(b"x") is None
+    assert store.activations.tree.find(b"x") is None
     assert _left(store)[0] == 1
     store.close()
     store = Store.open(tmp_path / "s")

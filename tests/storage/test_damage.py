@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from memql.storage.activations import (
     NodeSlice,
 )
 from memql.storage.nodes import Node
+from memql.storage.places import OpenFiles, Place
 from memql.storage.store import Store
 from memql.storage.tensors import Row, Tensors, TensorsFailed
 
@@ -111,12 +113,7 @@ def test_every_flipped_bit_of_a_payload_is_noticed(folder: Path) -> None:
 def test_without_digests_flipped_bits_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unverified(
-        node: Node, header: bytes, layer: int, blob: bytes
-    ) -> tuple[memoryview, memoryview]:
-        return memoryview(blob)[:1024], memoryview(blob)[1024:]
-
-    monkeypatch.setattr(payloads, "verified", unverified)
+    monkeypatch.setattr(payloads, "is_sound", lambda *_: True)
     wrong = 0
     for _ in _flips(folder, inside=True, count=2):
         with pytest.raises(AssertionError):
@@ -165,7 +162,7 @@ def test_a_chain_names_the_node_that_is_damaged(folder: Path) -> None:
             list(store.activations.read_chain(chain))
         assert damaged.value.node_id == number + 1
         store.activations.quarantine(damaged.value.node_id, damaged.value.message)
-        assert store.activations.find(b"2") is None
+        assert store.activations.tree.find(b"2") is None
         store.close()
         break
 
@@ -210,27 +207,82 @@ def test_a_wrong_size_is_noticed_before_it_is_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = Tensors(folder / "activations.lance", False)
-    assert [len(blob) for blob in data.read([Row(0, 2048)])] == [2048]
-    with pytest.raises(TensorsFailed, match="cannot read 1 layers"):
-        data.read([Row(0, 2049)])
-    monkeypatch.setattr("memql.storage.tensors._PLANNED_BELOW_BYTES", 0)
-    assert [len(blob) for blob in data.read([Row(0, 2048)])] == [2048]
-    with pytest.raises(TensorsFailed, match="row 0 has 2048 bytes where 2049 were written"):
-        data.read([Row(0, 2049)])
+    assert len(data.read(Row(0, 2048))) == 2048
+    with pytest.raises(TensorsFailed, match="cannot read row 0"):
+        data.read(Row(0, 2049))
+    assert data.places([Row(0, 2049)]) == [None]
+    (place,) = data.places([Row(0, 2048)])  # the control
+    assert place is not None and place.bytes == 2048
+
+
+def test_a_place_that_its_blob_has_left_is_not_believed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(folder)
+    find = Tensors.places
+    asked: list[int] = []
+    read = Tensors.read
+
+    def wrong(self: Tensors, rows: Sequence[Row]) -> list[Place | None]:
+        places = find(self, rows)
+        first, second = places[0], places[1]
+        assert first is not None and second is not None
+        moved = replace(first, position=second.position)
+        gone = replace(second, path=second.path.with_name("gone"))
+        return [moved, gone, replace(first, position=2**64), *places[3:]]
+
+    def noted(self: Tensors, row: Row) -> bytes:
+        asked.append(row.id)
+        return read(self, row)
+
+    monkeypatch.setattr(Tensors, "places", wrong)
+    monkeypatch.setattr(Tensors, "read", noted)
+    (link,) = store.activations.chain(b"0")
+    found = [(bytes(k), bytes(v)) for k, v in store.activations.read(link.node)]
+    assert found == _payload(0)
+    assert len(asked) == 3
+    store.close()
+
+
+def test_places_are_found_again_after_a_compaction(folder: Path) -> None:
+    data = Tensors(folder / "activations.lance", False)
+    rows = [Row(row, 2048) for row in range(9)]
+
+    def contents() -> list[bytes]:
+        found = []
+        with OpenFiles() as files:
+            for place in data.places(rows):
+                assert place is not None
+                blob = bytearray(place.bytes)
+                assert files.read_into(place, memoryview(blob))
+                found.append(bytes(blob))
+        return found
+
+    before, places = contents(), data.places(rows)
+    assert before == [data.read(row) for row in rows]
+    data.compact()
+    assert contents() == before
+    assert data.places(rows) != places
+    with OpenFiles() as files:  # the old files are gone, and what is not there is said
+        assert places[0] is not None
+        assert not files.read_into(places[0], memoryview(bytearray(2048)))
 
 
 def test_rows_that_are_not_there_are_an_error(tmp_path: Path) -> None:
     data = Tensors(tmp_path / "none", False)
     assert data.node_ids() == set()
     data.purge([1])
-    with pytest.raises(TensorsFailed, match="cannot read 1 layers"):
-        data.read([Row(0, 1)])
+    with pytest.raises(TensorsFailed, match="cannot read row 0"):
+        data.read(Row(0, 1))
+    with pytest.raises(TensorsFailed, match="cannot find 1 layers"):
+        data.places([Row(0, 1)])
 
 
 @pytest.mark.parametrize(
     ("boundaries", "layers", "size", "said"),
     [
         ([(b"k", 16)], 2, 1024, "layers came with 2"),
+        ([(b"k", 16)], 4, 1024, "node of 3 layers came with more"),
         ([(b"k", 16)], 3, 1023, r"came with \(1023, 1023\) bytes"),
         ([], 3, 1024, "must ascend"),
         ([(b"k", 0), (b"l", 16)], 3, 1024, "must ascend"),
@@ -243,11 +295,13 @@ def test_parts_that_do_not_fit_are_refused(
 ) -> None:
     payload = [(bytes(size), bytes(size))] * layers
     with pytest.raises(InternalError, match=said):
-        payloads.check(HEADER, boundaries, payload)
-    payloads.check(HEADER, [(b"k", 2), (b"l", 16)], _payload(0))
+        payloads.check(HEADER, boundaries)
+        list(payloads.blobs(HEADER, payload, []))
+    payloads.check(HEADER, [(b"k", 2), (b"l", 16)])
+    assert len(list(payloads.blobs(HEADER, _payload(0), []))) == 3
     odd = NodeHeader("m", "complex64", 1, 16, HEADER.layers)
     with pytest.raises(InternalError, match="dtype 'complex64'"):
-        payloads.check(odd, [(b"k", 16)], _payload(0))
+        payloads.check(odd, [(b"k", 16)])
     long = NodeHeader("m", "bfloat16", 1, 17, HEADER.layers)
     with pytest.raises(InternalError, match="has not its 17 tokens"):
-        payloads.check(long, [(b"k", 17)], _payload(0))
+        payloads.check(long, [(b"k", 17)])

@@ -41,6 +41,20 @@ from memql.storage.tensors import Tensors, TensorsFailed
             "hint: Make room on the disk and run it again.",
         ),
         (
+            duckdb.TransactionException("Failed to commit: Cannot open file catalog.duckdb.wal"),
+            OperationalError,
+            "58030",
+            "hint: The transaction was rolled back. Look at the folder of the store and its disk.",
+        ),
+        (
+            duckdb.TransactionException(
+                "Failed to commit: PRIMARY KEY or UNIQUE constraint violation: duplicate key"
+            ),
+            OperationalError,
+            "40001",
+            "another transaction changed the same rows",
+        ),
+        (
             duckdb.TransactionException("Current transaction is aborted (please ROLLBACK)"),
             OperationalError,
             "25P02",

@@ -10,6 +10,7 @@ import pytest
 
 import memql
 from memql.storage import limits
+from memql.storage.folder import SPILL
 from memql.storage.limits import (
     LEAST_MEMORY_BYTES,
     Limits,
@@ -18,7 +19,7 @@ from memql.storage.limits import (
     show_bytes,
     usable_threads,
 )
-from memql.storage.store import SPILL, Store
+from memql.storage.store import Store
 
 # More than a store with the least memory can sort without files.
 SORTED = (

@@ -139,3 +139,42 @@ def test_a_folder_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         StoreLock(tmp_path)
     assert "right to write" in str(refused.value)
     assert os.listdir(tmp_path) == ["lock"]
+
+
+_FORKED = """
+import os, sys
+import memql
+con = memql.connect(sys.argv[1])
+for number in range(3):
+    con.execute("INSERT INTO memories (content) VALUES (?)", [f"before {number}"])
+waiting = con.execute("SELECT content FROM memories")
+if os.fork() == 0:
+    said = []
+    for use in (
+        lambda: con.execute("INSERT INTO memories (content) VALUES ('child')"),
+        lambda: con.begin(),
+        lambda: memql.connect(sys.argv[1]),
+    ):
+        try:
+            use()
+            said.append("done")
+        except memql.InterfaceError as error:
+            said.append(error.message.rpartition(",")[2].strip())
+    con.close()
+    print(said, flush=True)
+    os._exit(0)
+_, status = os.wait()
+for number in range(3):
+    con.execute("INSERT INTO memories (content) VALUES (?)", [f"behind {number}"])
+print(status, len(waiting.fetchall()), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_forked_child_can_neither_use_nor_end_what_is_its_parents(tmp_path: Path) -> None:
+    with _start(_FORKED, tmp_path / "s") as parent:
+        said, errors = parent.communicate()
+    assert said.splitlines() == [f"{['before a fork'] * 3}", "0 3"], errors
+    # The child has closed its connection; the log of its parent was not ended by that.
+    with memql.connect(tmp_path / "s") as con:
+        assert con.execute("SELECT count(*) FROM memories").fetchall() == [(6,)]

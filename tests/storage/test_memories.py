@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -105,19 +106,55 @@ def test_rows_come_back_as_they_were_inserted(store: Store) -> None:
     ]
 
 
-def test_ids_may_be_strings_bytes_or_arrow_uuids(store: Store) -> None:
+def test_one_row_is_kept_as_it_is_among_others(store: Store) -> None:
+    far = datetime.datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=datetime.UTC)
+    rows: list[dict[str, Any]] = [
+        {
+            "tags": ["a", None],
+            "attributes": '{"n": [1, "\u00fc"]}',
+            "importance": 0.1,
+            "hold": True,
+        },
+        {"tags": [], "attributes": "{}", "importance": 1e-300, "hold": False},
+        {"tags": None, "content": "\x00\n'\"?$1 \U0001f642", "created_at": far},
+        {"derived_from": [], "superseded_by": str(uuid.UUID(int=7)), "content": ""},
+        {"derived_from": [str(uuid.UUID(int=5)), None], "created_at": NOW.replace(year=1)},
+    ]
     cursor = store.cursor()
-    ids = memories.new_ids(3)
-    for one, column in zip(
-        ids,
-        (
-            pa.array([str(ids[0])]),
-            pa.array([ids[1].bytes], pa.binary(16)),
-            pa.array([ids[2].bytes], pa.uuid()),
-        ),
-        strict=True,
+    query = "SELECT * EXCLUDE (id) FROM _memql.memories WHERE id IN (SELECT unnest($1)) ORDER BY id"
+    for row in rows:
+        alone, first, second = memories.new_ids(3)
+        memories.insert(cursor, _table([alone], **{name: [row[name]] for name in row}))
+        memories.insert(cursor, _table([first, second], **{name: [row[name]] * 2 for name in row}))
+        (found,) = cursor.execute(query, [[alone]]).fetchall()
+        assert cursor.execute(query, [[first, second]]).fetchall() == [found] * 2
+
+
+def test_rows_are_let_go_of_before_their_transaction_ends(store: Store) -> None:
+    cursor = store.cursor()
+    cursor.execute("BEGIN")
+    before = pa.total_allocated_bytes()
+    sizes = []
+    for _ in range(10):
+        table = _table(memories.new_ids(1000), content=["x" * 1000] * 1000)
+        sizes.append(table.nbytes)
+        memories.insert(cursor, table)
+    del table
+    assert pa.total_allocated_bytes() - before < 2 * max(sizes)
+    cursor.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_ids_may_be_strings_bytes_or_arrow_uuids(store: Store, count: int) -> None:
+    cursor = store.cursor()
+    ids = memories.new_ids(3 * count)
+    texts, others = [str(one) for one in ids], [one.bytes for one in ids]
+    for number, column in enumerate(
+        (pa.array(texts), pa.array(others, pa.binary(16)), pa.array(others, pa.uuid()))
     ):
-        memories.insert(cursor, _table([one], id=column))
+        start = number * count
+        part = ids[start : start + count]
+        memories.insert(cursor, _table(part, id=column.slice(start, count)))
     assert cursor.execute("SELECT id FROM _memql.memories ORDER BY id").fetchall() == [
         (one,) for one in ids
     ]

@@ -66,7 +66,7 @@ def test_an_error_after_a_durable_change_is_seen_by_the_mirror(
                 store.activations.drop([node_id])
             else:
                 store.activations.quarantine(node_id, "flipped bits")
-    assert store.activations.find(b"root") is None
+    assert store.activations.tree.find(b"root") is None
     assert store.activations.nodes() == []
     # And the same boundary may be computed again.
     assert _put(store, b"root") > node_id

@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import memql
 from memql.errors import InterfaceError, InternalError, OperationalError
 from memql.storage.store import Store
 
@@ -194,3 +195,29 @@ def test_a_commit_number_is_not_taken_twice(tmp_path: Path) -> None:
     assert store.begin_commit() == 1
     store.end_commit()
     store.close()
+
+
+@pytest.mark.parametrize("odd", ["?", "\\", "\n", "\x7f", "\udcff"])
+def test_a_path_that_duckdb_or_lance_takes_for_another_is_refused(tmp_path: Path, odd: str) -> None:
+    folder = tmp_path / f"a{odd}b" / "s"
+    folder.parent.mkdir()
+    with pytest.raises(OperationalError, match="path of a store cannot hold the character") as e:
+        Store.open(folder)
+    assert repr(odd) in e.value.message and e.value.code == "42602"
+    assert list(folder.parent.iterdir()) == []
+    # What only looks special is none.
+    Store.open(tmp_path / "%3F 50% # *[x] 'q' \u4f60").close()
+
+
+def test_a_folder_that_goes_away_is_no_conflict_of_transactions(tmp_path: Path) -> None:
+    with memql.connect(tmp_path / "s") as con:
+        con.execute("INSERT INTO memories (content) VALUES ('one')")
+    con = memql.connect(tmp_path / "s")
+    (tmp_path / "s").rename(tmp_path / "elsewhere")
+    # Whoever is told of a conflict tries again, and again.
+    with pytest.raises(OperationalError, match="Look at the folder of the store") as failed:
+        con.execute("INSERT INTO memories (content) VALUES ('two')")
+    assert failed.value.code == "58030"
+    con.close()
+    with memql.connect(tmp_path / "elsewhere") as con:
+        assert con.execute("SELECT content FROM memories").fetchall() == [("one",)]

@@ -26,7 +26,8 @@ from typing import Any
 import duckdb
 
 import memql
-from memql.storage.store import CATALOG, Store
+from memql.storage.folder import CATALOG
+from memql.storage.store import Store
 from tests.storage.crash.nursery import load_all
 from tests.storage.crash.work import Expected, Work
 

@@ -82,7 +82,7 @@ def _pointer_first(
 
 def _without_tombstone(self: Activations, node_ids: Sequence[int]) -> None:
     with self._store.commit_lock, closing(self._store.cursor()) as cursor:
-        tree = self._mirror()
+        tree = self.tree
         dropped = tree.descendants(node_ids)
         cursor.execute("BEGIN")
         for table, column in (("nodes", "id"), ("boundaries", "node"), ("lineage", "node")):

@@ -131,7 +131,7 @@ def _settle_nodes(store: Store, expected: Expected, pending: Iterable[Operation]
                 expected.dropped.add(operation.puts[0])
     _same("the nodes", found, expected.nodes)
     for key in found:
-        if activations.find(key.encode()) is None:
+        if activations.tree.find(key.encode()) is None:
             raise Violation(f"node {key} is not found")
 
 

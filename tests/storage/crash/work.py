@@ -276,7 +276,7 @@ class Work:
                     assert node_id is not None, key
             else:
                 key = source.choice(keys)
-                boundary = activations.find(key.encode())
+                boundary = activations.tree.find(key.encode())
                 assert boundary is not None, key
                 with self._told(Operation("nodes", "drop", drops=self._expected.below(key))):
                     activations.drop([boundary.node])

@@ -1,0 +1,5 @@
+"""Writes the archive of the newest format."""
+
+from tests.storage.formats.stores import main
+
+main()
