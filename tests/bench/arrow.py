@@ -82,7 +82,7 @@ def run(rounds: int | None) -> None:
     )
     print(
         "\nDuckDB's execute(...).to_arrow_table() begins a statement when it is asked to, as "
-        "MemQL's does; its\nsql(...).to_arrow_table() is a relation, which runs only when it is fetched."
+        "MemQL's does; its\nsql(...).to_arrow_table() is a relation, which runs when it is fetched."
     )
 
 
