@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 _LINE = re.compile(r"^\s*(?:\w+\s*=\s*)?%memql(?:_explain)?\s(?P<text>.*)$")
 _CELL = re.compile(r"\A\s*%%memql(?:_explain)?\b")
 _PREFIX = re.compile(r"(?:(?P<table>\w+)\.)?(?P<word>--\w*|\w*)$")
-_OPTIONS = ("--limit", "--save", "--with", "--explain", "--analyze", "--alias", "--user", "--model")
+_OPTIONS = (
+    "--limit",
+    "--save",
+    "--with",
+    "--explain",
+    "--analyze",
+    "--stream",
+    "--alias",
+    "--user",
+    "--model",
+)
 _VERBS = ("connect", "close", "connections")
 _LISTS = {"table": "SHOW TABLES", "view": "SHOW MATERIALIZED VIEWS", "model": "SHOW MODELS"}
 

@@ -16,10 +16,10 @@ USAGE = """\
 %memql CONNECTION                                   go on with that one: an alias, or a variable
 %memql connections   %memql close [CONNECTION]      what is open; close one
 %memql_explain STATEMENT   %memql_views             draw a plan; list materialized views
-options: --limit N  --save NAME  --with NAME  --explain  --analyze
+options: --limit N  --save NAME  --with NAME  --explain  --analyze  --stream
 In a statement :name and {{expression}} are values of Python's."""
 
-_OPTION = re.compile(r"--(save|with|limit|explain|analyze)(?![\w-])\s*")
+_OPTION = re.compile(r"--(save|with|limit|explain|analyze|stream)(?![\w-])\s*")
 _WORD = re.compile(r"(\w+)\s*")
 _CAPTURE = re.compile(r"([^\W\d]\w*)\s*<<\s*")
 
@@ -36,6 +36,7 @@ class Line:
         uses: names of kept queries that it reads.
         limit: the most rows to show; None is the usual number.
         explain: whether its plan is drawn in the place of running it; ``analyze`` does both.
+        stream: whether its one answer is written as it is made.
     """
 
     text: str = ""
@@ -46,6 +47,7 @@ class Line:
     limit: int | None = None
     explain: bool = False
     analyze: bool = False
+    stream: bool = False
 
 
 def read_line(text: str, connections: Container[str]) -> Line:
@@ -60,11 +62,14 @@ def read_line(text: str, connections: Container[str]) -> Line:
 
     >>> read_line("--limit 5 work found << SELECT 1", {"work"})
     Line(text='SELECT 1', connection='work', capture='found', save=None, uses=(), limit=5, \
-explain=False, analyze=False)
+explain=False, analyze=False, stream=False)
     """
     line, rest = Line(), text.strip()
     while option := _OPTION.match(rest):
         name, rest = option[1], rest[option.end() :]
+        if name == "stream":
+            line = replace(line, stream=True)
+            continue
         if name in ("explain", "analyze"):
             line = replace(line, explain=True, analyze=line.analyze or name == "analyze")
             continue

@@ -14,6 +14,7 @@ from memql.cli.opening import connect_as
 from memql.cli.output import make_console
 from memql.cli.progress import Bar
 from memql.cli.statements import StatementReader
+from memql.cli.values import printable
 from memql.connection import Connection, connect
 from memql.dialect.words import WORDS
 from memql.errors import Error, InterfaceError
@@ -218,7 +219,13 @@ class Notebook:
             statement = f"EXPLAIN {how}(FORMAT json) {text}"
             document = connection.cursor(scalar_row).execute(statement, values).fetchone()
             return Plan(str(document), text)
-        cursor = connection.cursor(tuple_row).execute(text, values)
+        cursor = connection.cursor(tuple_row)
+        if line.stream:
+            for piece in cursor.stream(text, values):
+                print(printable(piece), end="", flush=True)
+            print()
+        else:
+            cursor.execute(text, values)
         if cursor.description is None:
             return None
         return Table(cursor, SHOWN_ROWS if line.limit is None else line.limit)

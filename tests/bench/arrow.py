@@ -81,8 +81,8 @@ def run(rounds: int | None) -> None:
         ["", "memql", "duckdb execute", "duckdb sql", "memql / execute", "memql / sql"], table
     )
     print(
-        "\nDuckDB's execute(...).to_arrow_table() runs a statement when it is asked to, as MemQL's "
-        "does; its\nsql(...).to_arrow_table() is a relation, which runs only when it is fetched."
+        "\nDuckDB's execute(...).to_arrow_table() begins a statement when it is asked to, as "
+        "MemQL's does; its\nsql(...).to_arrow_table() is a relation, which runs when it is fetched."
     )
 
 

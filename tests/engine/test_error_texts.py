@@ -63,7 +63,8 @@ def test_data_frames_need_pandas(con: memql.Connection, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "pandas", None)
     error = failed(con.execute("SELECT 1").df)
     assert isinstance(error, InterfaceError) and error.code == "0A000"
-    assert str(error) == "df() needs pandas\nhint: pip install pandas, or use arrow()"
+    hint = "pip install 'memql[pandas]', or use to_arrow_table()"
+    assert str(error) == f"df() needs pandas\nhint: {hint}"
 
 
 def test_names_of_users() -> None:

@@ -155,6 +155,28 @@ def test_a_plan_is_drawn(shell: Any) -> None:
     assert page._repr_html_().strip().startswith('<div class="memql-plan">')
 
 
+def test_an_answer_is_written_as_it_is_made(
+    shell: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(shell, "%memql INSERT INTO memories (content) VALUES ('Alice lives in Lisbon.')")
+    pieces: list[str] = []
+    stream = memql.Cursor.stream
+
+    def noted(cursor: memql.Cursor, *given: Any) -> Any:
+        for piece in stream(cursor, *given):
+            pieces.append(piece)
+            yield piece
+
+    monkeypatch.setattr(memql.Cursor, "stream", noted)
+    table = run(shell, "%memql --stream SELECT generate('Where does Alice live?') FROM memories")
+    assert len(pieces) > 1 and "".join(pieces) == "Alice lives in Lisbon."
+    assert capsys.readouterr().out.startswith("Alice lives in Lisbon.\n")
+    ((answer,),) = list(table)
+    assert answer == "Alice lives in Lisbon." and answer.tokens == 14
+    told = error_of(shell, "%memql --stream SELECT 1").message
+    assert told == "stream() takes a SELECT with generate"
+
+
 def test_the_views_are_listed(shell: Any) -> None:
     run(shell, "%memql CREATE MATERIALIZED VIEW v AS SELECT content FROM memories "
         "MATERIALIZE AS ACTIVATION")  # fmt: skip
