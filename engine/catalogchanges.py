@@ -31,7 +31,7 @@ class CatalogChanges:
         count: goes up with each change inside the open transaction, before and behind it.
     """
 
-    _version: int
+    _version: int | None
     _seen: Catalog | None
 
     def __init__(
@@ -53,12 +53,13 @@ class CatalogChanges:
         Args:
             explicit: begun by the user.
         """
-        # Read before the snapshot is made: what is granted in between counts as granted since.
-        self._version, self._seen, self.count = self._store.rights_version, None, 0
+        self._version, self._seen, self.count = None, None, 0
         self._transaction.begin(explicit=explicit, write=True)
 
     def with_seen(self, rights: Rights) -> Rights:
         """Return rights that are committed now with what the open transaction sees of them.
+
+        The first statement of a transaction makes its snapshot.
 
         Raises:
             OperationalError: it cannot be read.
@@ -67,6 +68,10 @@ class CatalogChanges:
 
         if not self._transaction.explicit:
             return rights
+        if self._version is None:
+            # Read before the snapshot is made: what is granted in between counts as granted since.
+            self._version = self._store.rights_version
+            self._transaction.see()
         changed = self._store.rights_version != self._version or self._store.rights_are_changing
         if self._seen is None and changed:
             try:

@@ -139,7 +139,7 @@ class Transaction:
         self._dirty = True
 
     def begin(self, explicit: bool, write: bool) -> None:
-        """Open a transaction: from here on the cursor sees one snapshot.
+        """Open a transaction: from its first statement on the cursor sees one snapshot.
 
         Args:
             explicit: begun by the user; may write, whatever `write` says.
@@ -162,8 +162,6 @@ class Transaction:
             self._locked = True
         try:
             self._execute("BEGIN", [], _BEGIN)
-            if explicit:
-                self._execute(_SEE, [], _BEGIN)
         except BaseException:
             # An interruption can come out of a BEGIN that was done all the same.
             roll_back(self._cursor)
@@ -171,6 +169,14 @@ class Transaction:
             raise
         self._active, self._explicit, self._dirty = True, explicit, write
         self._number = next(_numbers)
+
+    def see(self) -> None:
+        """Make the snapshot, as the first statement would.
+
+        Raises:
+            OperationalError: the store failed.
+        """
+        self._execute(_SEE, [], _BEGIN)
 
     def execute(
         self, sql: str, parameters: Sequence[object] | Mapping[str, object], asked: str

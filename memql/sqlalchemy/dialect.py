@@ -29,6 +29,9 @@ from memql.sqlalchemy.reflection import Reflection
 _OPTIONS = ("model", "memory_limit", "threads", "token", "allowed_folders")
 _SNAPSHOT, _AUTOCOMMIT = "SNAPSHOT", "AUTOCOMMIT"
 
+# SQLAlchemy's own, which stands around the driver's.
+_Refused = exc.NotSupportedError
+
 
 class MemQLExecutionContext(default.DefaultExecutionContext):
     """One execution of a statement."""
@@ -159,9 +162,8 @@ class MemQLDialect(Reflection, default.DefaultDialect):
 
     def do_savepoint(self, connection: Any, name: str) -> None:
         """Refuse: there are no transactions inside of others."""
-        raise exc.NotSupportedError(
-            "SAVEPOINT", None, memql.NotSupportedError("MemQL has no savepoints")
-        )
+        refusal = memql.NotSupportedError("MemQL has no savepoints")
+        raise _Refused("SAVEPOINT", None, refusal)
 
     def get_isolation_level_values(self, dbapi_connection: Any) -> list[Any]:
         """Return the levels that there are."""

@@ -158,6 +158,14 @@ def test_what_a_crash_left_of_a_measurement_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / "s" / "scratch").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "s")
+    (store.folder / "scratch").write_text("in the way")
+    with pytest.raises(OperationalError, match="cannot measure in .*scratch"):
+        measure(SPEC, store)
+    store.close()
+
+
 def test_a_disk_that_cannot_be_measured_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -442,6 +442,12 @@ def test_another_connection_sees_a_grant_at_its_next_statement(
     ann.execute("REVOKE READ ON MEMORIES FROM bob")
     bob.begin()
     ann.execute("GRANT READ ON MEMORIES TO bob")
+    assert rows(bob, count) == [(1,)]  # its snapshot is made with its first statement
+    bob.rollback()
+    ann.execute("REVOKE READ ON MEMORIES FROM bob")
+    bob.begin()
+    assert rows(bob, count) == [(0,)]
+    ann.execute("GRANT READ ON MEMORIES TO bob")
     assert rows(bob, count) == [(0,)]  # its snapshot is older than the right
     bob.rollback()
     assert rows(bob, count) == [(1,)]

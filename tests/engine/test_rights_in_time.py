@@ -173,7 +173,8 @@ def test_what_is_granted_later_is_not_read_in_an_older_snapshot(
     if not narrowed:
         monkeypatch.setattr(Rights, "moments", property(lambda rights: (rights,)))
     query = "SELECT content FROM memories"
-    bob.begin()  # the snapshot is made here, before anything is read
+    bob.begin()
+    bob.execute("SELECT 1")  # the snapshot is made here, before anything is read
     ann.execute(
         "UPDATE memories SET content = 'is open too', kind = 'open' WHERE content = ?", OLD[:1]
     )
@@ -272,6 +273,7 @@ def test_nothing_is_read_where_the_rights_of_a_snapshot_cannot_be(
 
     ann.execute("CREATE TABLE t (i INT)")
     bob.begin()
+    bob.execute("SELECT 1")
     ann.execute("GRANT READ ON MEMORIES TO bob")
     ann.execute("FROM t")  # the rights of now are known
     with monkeypatch.context() as patch:

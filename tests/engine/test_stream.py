@@ -78,7 +78,7 @@ def test_a_stream_that_is_given_up(con: memql.Connection) -> None:
     pieces = cursor.stream(f"SELECT generate('{QUESTION}') FROM memories")
     next(pieces)
     del pieces
-    with pytest.raises(ProgrammingError, match="no rows to fetch"):
+    with pytest.raises(ProgrammingError, match="no results to fetch"):
         cursor.fetchone()
     assert cursor.execute("SELECT 1").fetchone() == (1,)
 
@@ -307,10 +307,15 @@ def test_groups_reuse_what_the_group_before_them_stored(con: memql.Connection) -
     assert answers[0].computed_tokens == 0 and answers[1].computed_tokens == answers[1].tokens
 
 
-def test_explain_analyze_shows_groups_in_their_order(con: memql.Connection) -> None:
-    con.execute("INSERT INTO memories (content, session) VALUES ('Bob likes tea.', 'Bob')")
-    lines = [line for (line,) in con.execute(f"EXPLAIN ANALYZE {GROUPED}").fetchall()]
-    asked = [line.split("question: ")[1] for line in lines if "question: " in line]
-    plain = [line for (line,) in con.execute(f"EXPLAIN {GROUPED}").fetchall()]
-    assert asked == [line.split("question: ")[1] for line in plain if "question: " in line]
-    assert len(asked) == 2
+def test_explain_analyze_shows_groups_in_their_order() -> None:
+    # With one thread DuckDB gives the groups in one order, whatever it is.
+    with memql.connect(threads=1) as con:
+        con.executemany(
+            "INSERT INTO memories (content, session) VALUES (?, ?)",
+            [[fact, fact.split()[0]] for fact in (*FACTS, "Bob likes tea.")],
+        )
+        lines = [line for (line,) in con.execute(f"EXPLAIN ANALYZE {GROUPED}").fetchall()]
+        asked = [line.split("question: ")[1] for line in lines if "question: " in line]
+        plain = [line for (line,) in con.execute(f"EXPLAIN {GROUPED}").fetchall()]
+        assert asked == [line.split("question: ")[1] for line in plain if "question: " in line]
+        assert len(asked) == 2

@@ -251,3 +251,22 @@ def test_states_with_one_end_are_not_stored(spec_of: SpecOf, random_ids: list[in
         prefix.payload(0, 10)
     with pytest.raises(NotSupportedError, match="cannot be stored"):
         prefix.to_cache()
+
+
+def test_a_prefix_takes_the_beginning_of_another(
+    spec_of: Callable[[str], ModelSpec], random_ids: list[int]
+) -> None:
+    runtime = load_runtime(spec_of("qwen3"))
+    whole = filled(runtime, random_ids[:20])
+    taken = runtime.prefix(30)
+    taken.copy(whole, 12)
+    assert taken.tokens == 12
+    for mine, theirs in zip(taken.layers, whole.layers, strict=True):
+        assert torch.equal(mine.keys[:, :, :12], theirs.keys[:, :, :12])
+        assert torch.equal(mine.values[:, :, :12], theirs.values[:, :, :12])
+    runtime.extend(taken, random_ids[12:20])
+    assert whole.tokens == 20 and taken.tokens == 20
+    with pytest.raises(InternalError, match="20 tokens do not fit a prefix of 10"):
+        runtime.prefix(10).copy(whole, 20)
+    with pytest.raises(InternalError, match="tokens 0 to 21 of a prefix of 20"):
+        runtime.prefix(30).copy(whole, 21)

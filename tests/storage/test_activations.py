@@ -26,7 +26,7 @@ from memql.storage.activations import (
     NodeSlice,
 )
 from memql.storage.store import Store
-from memql.storage.tensors import Tensors, TensorsFailed
+from memql.storage.tensors import Row, Tensors, TensorsFailed
 
 HEADS, HEAD_DIM, LAYERS = 2, 8, 3
 
@@ -326,6 +326,22 @@ def test_a_node_dropped_in_the_middle_of_a_read(store: Store) -> None:
     assert [bytes(values) for _, values in layers] == [v for _, v in _payload("a", 4)[1:]]
     with pytest.raises(NodeGone):
         next(late)
+
+
+def test_a_node_dropped_before_its_file_is_opened(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node_id = _kept(store, "a")
+    activations = store.activations
+    chain = activations.chain(b"a")
+
+    def dropped(rows: Sequence[Row]) -> list[None]:
+        activations.drop([node_id])
+        return [None] * len(rows)
+
+    monkeypatch.setattr(activations, "_places", dropped)
+    with pytest.raises(NodeGone):
+        next(activations.read_chain(chain))
 
 
 def test_reads_survive_compaction_and_drops_erase_after_it(store: Store) -> None:
