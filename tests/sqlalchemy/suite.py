@@ -74,12 +74,3 @@ class TrueDivTest(suite.TrueDivTest):  # type: ignore[no-redef]
     """As it is, but for decimals of many digits, which DuckDB divides as doubles."""
 
     test_truediv_divisor = None  # type: ignore[assignment]
-
-
-class IntegerTest(suite.IntegerTest):  # type: ignore[no-redef]
-    """As it is, but where another connection makes the table after a transaction has begun.
-
-    The transaction sees the snapshot with which it began.
-    """
-
-    test_huge_int = None
