@@ -112,7 +112,9 @@ class Cursor(Generic[Row]):
             parameters: as in ``execute``.
 
         Raises:
-            Error: as ``execute``; `ProgrammingError` where there are several answers.
+            Error: as ``execute``.
+            NotSupportedError: there are several answers.
+            ProgrammingError: the statement is no SELECT with ``generate``.
 
         >>> import memql
         >>> con = memql.connect()

@@ -19,7 +19,7 @@ from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, told
 from memql.engine.run.relation import run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered, PromptTrace, Trace
-from memql.errors import OperationalError, ProgrammingError
+from memql.errors import NotSupportedError, OperationalError
 
 if TYPE_CHECKING:
     import duckdb
@@ -119,14 +119,13 @@ class Answerer:
         """Give the pieces of the one answer of a plan, then what :meth:`finish` returns.
 
         Raises:
-            ProgrammingError: there are several answers.
+            NotSupportedError: there are several answers.
         """
         prompts = [one for _, one in groups.prompts if one is not None]
         if len(prompts) > 1:
-            raise ProgrammingError(
+            raise NotSupportedError(
                 f"the query has {len(prompts)} answers, and only one can be streamed",
                 hint="ask for one group at a time, or execute the query",
-                code="0A000",
             )
         answered = []
         for prepared in prompts:

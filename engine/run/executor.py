@@ -261,7 +261,7 @@ class Executor(Statement):
                 "stream() takes a SELECT with generate",
                 hint="execute() runs every statement",
                 statement=self.context.text,
-                code="0A000",
+                code="42809",
             )
         answerer = self._answerer(write=True)
         groups = self._groups(plan.input, answerer, answers=True)
