@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -17,7 +18,7 @@ from memql.storage.nodes import DamagedNode, LayerHeader, NodeGone, NodeHeader
 from memql.storage.store import Store
 
 if TYPE_CHECKING:
-    from memql.engine.model.prefix import Prefix
+    from memql.engine.model.prefix import Arrival, Prefix
     from memql.engine.model.runtime import Runtime
     from memql.engine.run.executor import Materialized
     from memql.storage.activations import Activations
@@ -35,6 +36,7 @@ class Brought:
         way: how it came there.
         load_seconds: time to load what was loaded.
         compute_seconds: time to compute the rest.
+        overlapped_seconds: how long both went on at once.
         copied: whether it begins like an earlier prompt of the statement, and that was copied.
     """
 
@@ -42,7 +44,13 @@ class Brought:
     way: Way
     load_seconds: float
     compute_seconds: float
+    overlapped_seconds: float = 0.0
     copied: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Time of all of it."""
+        return self.load_seconds + self.compute_seconds - self.overlapped_seconds
 
 
 class Sharing:
@@ -95,12 +103,12 @@ def bring(
         sharing: earlier prompts of the statement, whose common beginning is copied; None where
             nothing is shared.
     """
-    store, context = statement.store, statement.context
+    store = statement.store
     prefix = runtime.prefix(prompt.tokens + room_tokens)
     started = time.perf_counter()
     calibration = statement.calibration(runtime.spec)
     shared = None if sharing is None or not prefix.stores_tokens else sharing.longest(prompt)
-    sound, is_copied = True, False
+    sound = True
     while True:
         # Matched anew: an earlier prompt of this statement may have stored a part of this one.
         found = match(prompt, store) if form == "ACTIVATION" else NOTHING
@@ -109,12 +117,12 @@ def bring(
             copied = way_to(prompt.tokens, shared[0], 0, 0, calibration)
             if is_cheaper(copied, way):
                 prefix.copy(shared[1], copied.match.tokens)
-                way, is_copied = copied, True
+                loaded_seconds = time.perf_counter() - started
+                compute_seconds = _compute(prompt, copied, prefix, runtime, statement)
+                brought = Brought(prefix, copied, loaded_seconds, compute_seconds, copied=True)
                 break
-        if way.match.key is None:
-            break
         try:
-            load_chain(way.match.key, prefix, store.activations)
+            brought = _load_and_compute(prompt, way, prefix, runtime, statement)
             break
         except DamagedNode as damage:
             sound = False
@@ -123,18 +131,54 @@ def bring(
         except NodeGone:
             sound = False
             prefix.truncate(0)
-    loaded = time.perf_counter()
+    # Where one waits for the other, neither takes as long as it would alone.
+    if sound and not brought.overlapped_seconds:
+        observe = statement.calibrations.observe
+        observe(runtime.spec, "load", brought.way.load_seconds, brought.load_seconds)
+        observe(runtime.spec, "compute", brought.way.compute_seconds, brought.compute_seconds)
+    if sharing is not None:
+        sharing.add(prompt, prefix)
+    return brought
+
+
+def _load_and_compute(
+    prompt: Prompt, way: Way, prefix: Prefix, runtime: Runtime, statement: Statement
+) -> Brought:
+    """Take a way, from an empty prefix.
+
+    Raises:
+        DamagedNode: stored bytes are not those that were written.
+        NodeGone: the boundary is no longer there.
+    """
+    activations = statement.store.activations
+    if way.match.key is None:
+        return Brought(prefix, way, 0.0, _compute(prompt, way, prefix, runtime, statement))
+    started = time.perf_counter()
+    if not way.computed_tokens or not statement.runs("overlap_loading") or not has_room(runtime):
+        load_chain(way.match.key, prefix, activations)
+        load_seconds = time.perf_counter() - started
+        return Brought(prefix, way, load_seconds, _compute(prompt, way, prefix, runtime, statement))
+    with arriving_chain(way.match.key, prefix, activations) as arrival:
+        computed = _compute(prompt, way, prefix, runtime, statement) - arrival.waited_seconds
+    took = time.perf_counter() - started
+    overlapped = max(arrival.seconds + computed - took, 0.0)
+    return Brought(prefix, way, arrival.seconds, computed, overlapped)
+
+
+def _compute(
+    prompt: Prompt, way: Way, prefix: Prefix, runtime: Runtime, statement: Statement
+) -> float:
+    """Compute what a way does not load; return how many seconds it took."""
+    started, context = time.perf_counter(), statement.context
     ids = prompt.ids[way.match.tokens :]
     if ids:
         runtime.extend(prefix, ids, on_progress=context.progress, check_cancel=context.check_cancel)
-    ended = time.perf_counter()
-    if sound:
-        observe = statement.calibrations.observe
-        observe(runtime.spec, "load", way.load_seconds, loaded - started)
-        observe(runtime.spec, "compute", way.compute_seconds, ended - loaded)
-    if sharing is not None:
-        sharing.add(prompt, prefix)
-    return Brought(prefix, way, loaded - started, ended - loaded, is_copied)
+    return time.perf_counter() - started
+
+
+def has_room(runtime: Runtime) -> bool:
+    """Tell whether a thread can load while a model computes, without taking from its cores."""
+    return runtime.leaves_room
 
 
 def load_chain(key: bytes, prefix: Prefix, activations: Activations) -> None:
@@ -144,12 +188,29 @@ def load_chain(key: bytes, prefix: Prefix, activations: Activations) -> None:
         DamagedNode: stored bytes are not those that were written.
         NodeGone: the boundary is no longer there.
     """
+    slices, layers, dtype = _chain(key, activations)
+    prefix.load(slices, layers, dtype=dtype)
+
+
+def arriving_chain(
+    key: bytes, prefix: Prefix, activations: Activations
+) -> AbstractContextManager[Arrival]:
+    """Load the nodes that lead to a boundary while the block computes what follows.
+
+    Raises:
+        DamagedNode: stored bytes are not those that were written.
+        NodeGone: the boundary is no longer there.
+    """
+    slices, layers, dtype = _chain(key, activations)
+    return prefix.arriving(slices, layers, dtype=dtype)
+
+
+def _chain(
+    key: bytes, activations: Activations
+) -> tuple[list[tuple[int, int]], Iterator[Sequence[tuple[memoryview, memoryview]]], str]:
     slices = activations.chain(key)
-    prefix.load(
-        [(part.node.header.tokens, part.take_tokens) for part in slices],
-        activations.read_chain(slices),
-        dtype=slices[0].node.header.dtype,
-    )
+    tokens = [(part.node.header.tokens, part.take_tokens) for part in slices]
+    return tokens, activations.read_chain(slices), slices[0].node.header.dtype
 
 
 def load_again(made: Materialized, room_tokens: int, store: Store) -> Prefix:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from memql.engine import calibrations, optimize
+from memql.engine import calibrations, optimize, reuse
 from memql.engine.cost import Calibration
 from memql.engine.optimize.verify import verify
 from tests.error_sites import ROOT, Recorder
@@ -73,6 +73,7 @@ def same_speed_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let plans be chosen alike on every machine, however busy it is: nothing is measured."""
     monkeypatch.setattr(calibrations, "measure", lambda spec, store: CALIBRATION)
     monkeypatch.setattr(calibrations, "DRIFT", math.inf)
+    monkeypatch.setattr(reuse, "has_room", lambda runtime: False)
 
 
 @pytest.fixture(autouse=True)

@@ -89,6 +89,8 @@ class InPlaceLayer(CacheLayerMixin):
         self.capacity_tokens = keys.shape[2]
         self.tokens = 0
         self.check_cancel: Callable[[], None] | None = None
+        self.wait: Callable[[], None] | None = None
+        """Waits until the tokens held are written, where another thread writes them."""
         self._owner = owner
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
@@ -111,6 +113,8 @@ class InPlaceLayer(CacheLayerMixin):
         """
         if self.check_cancel is not None:
             self.check_cancel()
+        if self.wait is not None:
+            self.wait()
         start, stop = self.tokens, self.tokens + key_states.shape[-2]
         if key_states.dtype != self.dtype or value_states.dtype != self.dtype:
             raise InternalError(

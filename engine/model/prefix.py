@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,56 @@ from transformers import Cache, DynamicCache, PreTrainedConfig
 from memql.engine.model.layer import LayerShape
 from memql.engine.model.room import make_layers
 from memql.errors import InternalError, NotSupportedError, OperationalError
+
+
+class LoadingFailed(Exception):
+    """A pass waited for tokens that could not be loaded."""
+
+
+class Arrival:
+    """Layers that one thread loads and another waits for.
+
+    Args:
+        layers: how many.
+
+    Attributes:
+        seconds: how long loading took, once it has ended.
+        waited_seconds: how long passes have waited for it.
+        error: why it failed, None where it did not.
+    """
+
+    def __init__(self, layers: int) -> None:
+        self.seconds = 0.0
+        self.waited_seconds = 0.0
+        self.error: BaseException | None = None
+        self._arrived = [threading.Event() for _ in range(layers)]
+
+    def run(self, load: Callable[[], None]) -> None:
+        """Load; whatever comes of it, nobody waits afterwards."""
+        started = time.perf_counter()
+        try:
+            load()
+        except BaseException as error:  # raised where it was asked for: see Prefix.arriving
+            self.error = error
+        self.seconds = time.perf_counter() - started
+        for number in range(len(self._arrived)):
+            self.note(number)
+
+    def note(self, number: int) -> None:
+        """Say that a layer has arrived."""
+        self._arrived[number].set()
+
+    def wait(self, number: int) -> None:
+        """Return once a layer has arrived.
+
+        Raises:
+            LoadingFailed: it never will.
+        """
+        started = time.perf_counter()
+        self._arrived[number].wait()
+        self.waited_seconds += time.perf_counter() - started
+        if self.error is not None:
+            raise LoadingFailed
 
 
 class Prefix:
@@ -205,6 +258,60 @@ class Prefix:
             OperationalError: another dtype, number of layers or number of bytes than this model's.
             InternalError: there is no room, or fewer tokens than asked for.
         """
+        stop = self._checked_end(slices, dtype)
+        self._fill_all(slices, layers)
+        self._cut(stop)
+
+    @contextmanager
+    def arriving(
+        self,
+        slices: Sequence[tuple[int, int]],
+        layers: Iterable[Sequence[tuple[memoryview, memoryview]]],
+        *,
+        dtype: str | None = None,
+    ) -> Iterator[Arrival]:
+        """Load as :meth:`load` does, on a thread, while the block feeds tokens that follow.
+
+        Each layer of a pass waits for its own tokens only. All are there when the block ends; where
+        they could not be loaded, or the block ends in an error, the prefix is as it was before.
+
+        Args:
+            slices: as for :meth:`load`.
+            layers: likewise; asked for on the thread.
+            dtype: likewise.
+
+        Raises:
+            OperationalError: as :meth:`load`, or what reading the layers raised.
+            InternalError: likewise.
+        """
+        start, stop = self._tokens, self._checked_end(slices, dtype)
+        arrival = Arrival(len(self.layers))
+        reader = threading.Thread(
+            target=arrival.run,
+            args=(lambda: self._fill_all(slices, layers, start, arrival.note),),
+            name="memql-loading",
+        )
+        self._cut(stop)
+        for number, layer in enumerate(self.layers):
+            layer.wait = partial(arrival.wait, number)
+        done = False
+        reader.start()
+        try:
+            yield arrival
+            done = True
+        except LoadingFailed:
+            pass  # what failed is raised below
+        finally:
+            reader.join()
+            for layer in self.layers:
+                layer.wait = None
+            if not done or arrival.error is not None:
+                self._cut(start)
+        if arrival.error is not None:
+            raise arrival.error
+
+    def _checked_end(self, slices: Sequence[tuple[int, int]], dtype: str | None) -> int:
+        """Return how many tokens there are once slices of nodes are loaded."""
         self._check_storable(0, 0)
         stop = self._tokens
         for held_tokens, take_tokens in slices:
@@ -221,10 +328,22 @@ class Prefix:
                 hint="refresh the view, or drop the activation: it is built again from text",
                 code="XX001",
             )
+        return stop
+
+    def _fill_all(
+        self,
+        slices: Sequence[tuple[int, int]],
+        layers: Iterable[Sequence[tuple[memoryview, memoryview]]],
+        start: int | None = None,
+        note: Callable[[int], None] | None = None,
+    ) -> None:
+        start = self._tokens if start is None else start
         count = 0
         for nodes in layers:
             if count < len(self._shapes):
-                self._fill(count, slices, nodes)
+                self._fill(count, start, slices, nodes)
+                if note is not None:
+                    note(count)
             count += 1
         if count != len(self._shapes):
             raise OperationalError(
@@ -232,7 +351,6 @@ class Prefix:
                 hint="drop the activation: it is built again from text",
                 code="XX001",
             )
-        self._cut(stop)
 
     def copy(self, other: Prefix, tokens: int) -> None:
         """Take the first tokens of another prefix of the same model in place of one's own.
@@ -255,6 +373,7 @@ class Prefix:
     def _fill(
         self,
         number: int,
+        first: int,
         slices: Sequence[tuple[int, int]],
         nodes: Sequence[tuple[memoryview, memoryview]],
     ) -> None:
@@ -262,7 +381,7 @@ class Prefix:
         for kind, states, part in (("keys", layer.keys, 0), ("values", layer.values, 1)):
             # Through numpy, which takes read-only bytes; torch would warn about them.
             room = _bytes_of(states[0]) if states.device.type == "cpu" else None
-            start = self._tokens
+            start = first
             for (held_tokens, take_tokens), node in zip(slices, nodes, strict=True):
                 stop = start + take_tokens
                 token_bytes = states.shape[3] * self.dtype.itemsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -75,6 +76,15 @@ class Runtime:
         )
         accepted = inspect.signature(self.model.forward).parameters
         self._last_only = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
+
+    @property
+    def leaves_room(self) -> bool:
+        """Whether a thread can work beside the model: it is not on all cores of a CPU."""
+        if self.model.device.type != "cpu":
+            return True
+        # What the process may run on, where the system says so: a container has fewer.
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return (cores or 1) > torch.get_num_threads()
 
     def prefix(self, capacity_tokens: int) -> Prefix:
         """Return an empty prefix.

@@ -39,7 +39,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 # Of stage two, which is no function of a plan: what is stored is known with the rows only.
-ADAPTIVE = ("cost_of_loading", "share_prefixes")
+ADAPTIVE = ("cost_of_loading", "share_prefixes", "overlap_loading")
 RULE_NAMES = (*(rule.__name__ for rule in RULES), *ADAPTIVE)
 
 # Looks at a plan after each rule that changed it. The tests set it: a wrong rule shows at once.

@@ -230,9 +230,10 @@ def _costs(one: PromptTrace, way: Way, brought: Brought | None) -> dict[str, Any
     if brought is not None:
         costs["load_seconds"] = brought.load_seconds
         costs["compute_seconds"] = brought.compute_seconds
+        if brought.overlapped_seconds:
+            costs["overlapped_seconds"] = brought.overlapped_seconds
         if way.seconds:
-            took = brought.load_seconds + brought.compute_seconds
-            costs["estimate_error"] = f"{(took / way.seconds - 1) * 100:+.0f} %"
+            costs["estimate_error"] = f"{(brought.seconds / way.seconds - 1) * 100:+.0f} %"
         costs["store_seconds"] = one.store_seconds
     if one.answered is not None:
         costs["first_token_seconds"] = one.answered.first_token_seconds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import tempfile
 import time
@@ -19,7 +20,7 @@ from memql.engine.choice import Match, Way, describe_way, ways
 from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import LAYOUT, describe
 from memql.engine.prompt import Prompt, Row, Segment
-from memql.engine.reuse import load_chain
+from memql.engine.reuse import arriving_chain, load_chain
 from memql.storage.nodes import LayerHeader, NodeHeader
 from memql.storage.places import OpenFiles, Place
 from memql.storage.store import Store
@@ -65,7 +66,7 @@ def run(rounds: int | None) -> None:
     """Print for each cell of the grid what was chosen, what was best, and by how much it lost."""
     rounds = rounds or ROUNDS
     cells: list[_Cell] = []
-    rows = []
+    rows, at_once = [], []
     with tempfile.TemporaryDirectory() as folder:
         for shape in SHAPES:
             runtime = load_runtime(describe(shape, str(_model(Path(folder), shape)), {}))
@@ -81,6 +82,10 @@ def run(rounds: int | None) -> None:
                         cell = _judged(all_ways, times)
                         cells.append(cell)
                         name = "disk" if bandwidth is None else f"{bandwidth / 1e6:,.0f} MB/s"
+                        if tokens == CONTEXTS[-1]:
+                            deepest = next(way for way in all_ways if way.match == found)
+                            one = _at_once(deepest, prompt, runtime, store, rounds)
+                            at_once.append([f"{shape}, {name}", *one])
                         mark = "" if cell.right else "wrong"
                         rows.append(
                             [
@@ -100,6 +105,11 @@ def run(rounds: int | None) -> None:
         f"\nThe chosen plan is within {WITHIN} times the best, or the measured spread, in {right} "
         f"of {len(cells)} cells ({right / len(cells):.0%})."
     )
+    print(
+        f"\n{CONTEXTS[-1]:,} tokens, half of them stored: loading while the rest is computed; "
+        f"{torch.get_num_threads()} threads of torch, {len(os.sched_getaffinity(0))} cores\n"
+    )
+    print_table(["", "loading", "one by one", "at once", "at once / one by one"], at_once)
 
 
 def _judged(all_ways: tuple[Way, ...], times: list[list[float]]) -> _Cell:
@@ -109,6 +119,27 @@ def _judged(all_ways: tuple[Way, ...], times: list[list[float]]) -> _Cell:
     ratio = medians[0] / medians[best]
     overlap = min(times[0]) <= max(times[best])
     return _Cell(all_ways[0], all_ways[best], ratio, ratio <= WITHIN or overlap)
+
+
+def _at_once(way: Way, prompt: Prompt, runtime: Runtime, store: Store, rounds: int) -> list[str]:
+    """Return how long a way takes one step after the other, and both steps at once, in turns."""
+    assert way.match.key is not None
+    rest = prompt.ids[way.match.tokens :]
+    loading, behind, beside = [], [], []
+    for _ in range(rounds):
+        prefix = runtime.prefix(prompt.tokens)
+        started = time.perf_counter()
+        load_chain(way.match.key, prefix, store.activations)
+        loading.append(time.perf_counter() - started)
+        runtime.extend(prefix, rest)
+        behind.append(time.perf_counter() - started)
+        prefix = runtime.prefix(prompt.tokens)
+        started = time.perf_counter()
+        with arriving_chain(way.match.key, prefix, store.activations):
+            runtime.extend(prefix, rest)
+        beside.append(time.perf_counter() - started)
+    times = [statistics.median(one) for one in (loading, behind, beside)]
+    return [*map(_ms, times), f"{times[2] / times[1]:.2f}"]
 
 
 def _ms(seconds: float) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,14 +13,17 @@ from hypothesis import strategies as st
 
 import memql
 from memql.engine import calibrations as calibrations_module
+from memql.engine import reuse
 from memql.engine.calibrations import OBSERVED, Calibrations, calibrations_of, measure
 from memql.engine.choice import WORTH_SECONDS, WORTH_SHARE, Match, describe_way, ways
 from memql.engine.cost import Calibration
+from memql.engine.model.prefix import Prefix
 from memql.engine.model.spec import describe
 from memql.engine.model.speed import fit
 from memql.engine.prompt import Prompt, Row, Segment
 from memql.errors import OperationalError
-from memql.storage.nodes import Boundary
+from memql.storage.activations import Activations
+from memql.storage.nodes import Boundary, DamagedNode
 from memql.storage.store import Store
 from memql.storage.tree import Tree
 from tests.conftest import CALIBRATION
@@ -312,3 +318,67 @@ def test_explain_says_why_reuse_ends(tmp_path: Path, change: str, reason: str) -
             con.execute(change)
         explained = "\n".join(line for (line,) in con.execute(f"EXPLAIN {query}"))
         assert f"next_reason: {reason}" in explained
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_stored_is_read_while_the_rest_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    monkeypatch.setattr(reuse, "has_room", lambda runtime: True)
+    arriving_chain, at_once = reuse.arriving_chain, []
+
+    def noted(key: bytes, prefix: Prefix, activations: Activations) -> Any:
+        at_once.append(key)
+        return arriving_chain(key, prefix, activations)
+
+    monkeypatch.setattr(reuse, "arriving_chain", noted)
+    query = "SELECT generate('Which?', max_tokens := 3) FROM memories"
+    with memql.connect(tmp_path / "s") as con:
+        con.executemany(
+            "INSERT INTO memories (content) VALUES (?)", [[f"Fact {n}."] for n in range(9)]
+        )
+        stored = con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION").fetchone()
+        con.execute("INSERT INTO memories (content) VALUES ('One more.')")
+        alone = con.execute(f"{query} MATERIALIZE AS PLAINTEXT").fetchone()
+        if damaged:
+            activations = con._session._store.activations
+            (node,) = activations.nodes()
+
+            def damaged_bytes(slices: object) -> Iterator[Any]:
+                yield next(read_chain(slices))
+                raise DamagedNode(node.id, "a test")
+
+            read_chain: Any = activations.read_chain
+            monkeypatch.setattr(activations, "read_chain", damaged_bytes)
+        together = con.execute(query).fetchone()
+        assert stored is not None and alone is not None and together is not None
+        assert together[0] == alone[0]
+        assert together[0].reused_tokens == (0 if damaged else stored[0].tokens)
+        assert len(at_once) == 1
+        con.execute("SET memql.disabled_rules = 'overlap_loading'")
+        assert con.execute(query).fetchone() == together
+        assert len(at_once) == 1
+
+
+def test_explain_says_how_long_loading_and_computing_overlapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reuse, "has_room", lambda runtime: True)
+    with memql.connect(tmp_path / "s") as con:
+        con.execute("INSERT INTO memories (content) VALUES ('One.')")
+        con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION")
+        con.execute("INSERT INTO memories (content) VALUES ('Two.')")
+        activations = con._session._store.activations
+        read_chain: Any = activations.read_chain
+
+        def slow(slices: object) -> Iterator[Any]:
+            for layer in read_chain(slices):
+                time.sleep(0.01)
+                yield layer
+
+        monkeypatch.setattr(activations, "read_chain", slow)
+        query = "EXPLAIN ANALYZE SELECT generate('Which?', max_tokens := 1) FROM memories"
+        explained = "\n".join(line for (line,) in con.execute(query))
+        assert "overlapped_seconds: " in explained
+        con.execute("SET memql.disabled_rules = 'overlap_loading'")
+        assert "overlapped" not in "\n".join(line for (line,) in con.execute(query))

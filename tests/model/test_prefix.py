@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -208,6 +209,101 @@ def test_load_refuses_what_does_not_fit(runtime: Runtime, random_ids: list[int])
     with pytest.raises(InternalError, match="10 of 10 stored tokens behind 10 do not fit"):
         target.load([(10, 10)], read_only(payload))
     assert target.tokens == 10  # the negative control: what fits is loaded
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral_sliding"])
+def test_a_pass_goes_on_while_layers_arrive(
+    name: str, spec_of: SpecOf, random_ids: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = load_runtime(spec_of(name))
+    source = filled(runtime, random_ids[:20])
+    one_by_one = runtime.prefix(60)
+    one_by_one.load([(20, 20)], read_only(source.payload(0, 20)))
+    runtime.extend(one_by_one, random_ids[20:])
+    computed = [threading.Event() for _ in runtime.shapes]
+
+    def arriving() -> Iterator[list[Layer]]:
+        for number, layer in enumerate(read_only(source.payload(0, 20))):
+            # The next layer comes only when the one before it has been used.
+            assert not number or computed[number - 1].wait(60)
+            yield layer
+
+    prefix = runtime.prefix(60)
+    for layer, done in zip(prefix.layers, computed, strict=True):
+        monkeypatch.setattr(layer, "update", _telling(layer.update, done))
+    with prefix.arriving([(20, 20)], arriving(), dtype="float32") as arrival:
+        assert prefix.tokens == 20
+        runtime.extend(prefix, random_ids[20:])
+    assert arrival.seconds > arrival.waited_seconds > 0
+    stop = len(random_ids)
+    assert prefix.tokens == one_by_one.tokens == stop
+    assert as_bytes(prefix.payload(0, stop)) == as_bytes(one_by_one.payload(0, stop))
+
+
+def _telling(update: Callable[..., Any], done: threading.Event) -> Callable[..., Any]:
+    def updated(*args: Any, **kwargs: Any) -> Any:
+        seen = update(*args, **kwargs)
+        done.set()
+        return seen
+
+    return updated
+
+
+@pytest.mark.parametrize("layers", [0, 2, 3, 4])
+def test_what_does_not_arrive_leaves_nothing(
+    runtime: Runtime, random_ids: list[int], layers: int
+) -> None:
+    payload = list(filled(runtime, random_ids[:20]).payload(0, 20))
+
+    def arriving() -> Iterator[list[Layer]]:
+        yield from ([layer] for layer in [*payload, payload[0]][:layers])
+        if layers < 3:
+            raise OperationalError("the disk is gone")
+
+    prefix = runtime.prefix(100)
+    if layers == 3:  # the control: all of it
+        with prefix.arriving([(20, 20)], arriving()):
+            runtime.extend(prefix, random_ids[20:])
+        assert prefix.tokens == len(random_ids)
+    else:
+        told = "the disk is gone" if layers < 3 else "has 4 layers, this model 3"
+        with (
+            pytest.raises(OperationalError, match=told),
+            prefix.arriving([(20, 20)], arriving()),
+        ):
+            runtime.extend(prefix, random_ids[20:])
+        assert prefix.tokens == 0
+    # What comes next waits for nothing.
+    prefix.truncate(0)
+    runtime.extend(prefix, random_ids)
+    assert torch.equal(
+        runtime.first_logits(prefix, random_ids[:1]),
+        runtime.first_logits(filled(runtime, random_ids), random_ids[:1]),
+    )
+
+
+def test_a_block_that_ends_in_an_error_leaves_nothing(
+    runtime: Runtime, random_ids: list[int]
+) -> None:
+    payload = list(filled(runtime, random_ids[:20]).payload(0, 20))
+    running = threading.active_count()
+    prefix = runtime.prefix(100)
+
+    def cancel() -> None:
+        raise ZeroDivisionError
+
+    with (
+        pytest.raises(ZeroDivisionError),
+        prefix.arriving([(20, 20)], read_only(payload)),
+    ):
+        runtime.extend(prefix, random_ids[20:], check_cancel=cancel)
+    assert prefix.tokens == 0
+    assert threading.active_count() == running
+    with (
+        pytest.raises(OperationalError, match="are float16, this model's are float32"),
+        prefix.arriving([(20, 20)], read_only(payload), dtype="float16"),
+    ):
+        pytest.fail("nothing was checked")
 
 
 def test_memory_is_used_again_and_never_shared(runtime: Runtime, random_ids: list[int]) -> None:
