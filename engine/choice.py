@@ -113,14 +113,16 @@ def ways(
         found: the deepest boundary that is stored.
         calibration: of model, device and store; None where nothing was measured yet.
     """
-    places = {key: Match(key, n, tokens) for n, (key, tokens) in enumerate(prompt.boundaries)}
     stops = [(NOTHING, 0, 0)]
-    nodes = size = 0
-    for link, node_bytes in store.activations.tree.links(found.key) if found.key else ():
-        nodes, size = nodes + 1, size + node_bytes
-        place = places.get(link.key)
-        if place is not None and (place.segments or prompt.shares_head):
-            stops.append((place, nodes, size))
+    if found.key is not None:
+        places = {key: number for number, (key, _) in enumerate(prompt.boundaries)}
+        nodes = size = 0
+        for link, node_bytes in store.activations.tree.links(found.key):
+            nodes, size = nodes + 1, size + node_bytes
+            segments = places.get(link.key)
+            if segments is not None and (segments or prompt.shares_head):
+                place = Match(link.key, segments, prompt.boundaries[segments][1])
+                stops.append((place, nodes, size))
     made = [
         way_to(prompt.tokens, place, nodes, size, calibration)
         for place, nodes, size in reversed(stops)

@@ -61,8 +61,10 @@ class Models:
             ProgrammingError: an unknown model, with the nearest known one.
             OperationalError: its files cannot be used.
         """
-        entries = {entry.name.lower(): entry for entry in self.entries()}
         wanted = name if name is not None else (context.settings.model or TINY)
+        if wanted.lower() == TINY:
+            return describe(TINY, TINY, {})  # nobody else can have that name
+        entries = {entry.name.lower(): entry for entry in self.entries()}
         entry = entries.get(wanted.lower())
         self._learn()
         if entry is None:

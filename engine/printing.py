@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import duckdb
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
+from memql.engine.result import scratch_connection
 from memql.engine.wall import check_printed
 from memql.errors import InternalError, ProgrammingError
 
@@ -32,6 +34,19 @@ class Printed:
     parameters: tuple[str, ...]
     tables: tuple[str, ...] = ()
     visible: tuple[Visible, ...] = ()
+
+    @cached_property
+    def parsed(self) -> duckdb.Statement | str:
+        """The SQL as DuckDB has parsed it, once for all runs; as text where it is several steps.
+
+        A parse belongs to no connection, and a run does not change it.
+
+        Raises:
+            duckdb.Error: it is no SQL of DuckDB's.
+        """
+        found = scratch_connection().cursor().extract_statements(self.sql)
+        is_query = len(found) == 1 and found[0].type == duckdb.StatementType.SELECT
+        return found[0] if is_query else self.sql
 
 
 @dataclass(frozen=True)

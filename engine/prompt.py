@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from functools import cached_property
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 ID_TYPE = np.dtype("<i4")
 
@@ -19,11 +23,12 @@ class Member:
     """One memory, in one version, that a row was made from.
 
     Args:
+        created_us: when it was created, in microseconds since 1970.
         kept: whether who asks may keep derived forms of it.
     """
 
     owner: str
-    created_at: datetime
+    created_us: int
     id: UUID
     version: int
     kept: bool = True
@@ -74,7 +79,7 @@ class Prompt:
     segments: tuple[Segment, ...]
     shares_head: bool = True
 
-    @property
+    @cached_property
     def tokens(self) -> int:
         """Tokens of head and segments."""
         return len(self.head_ids) + sum(len(segment.ids) for segment in self.segments)
@@ -87,8 +92,8 @@ class Prompt:
             ids.extend(segment.ids)
         return ids
 
-    @property
-    def boundaries(self) -> list[tuple[bytes, int]]:
+    @cached_property
+    def boundaries(self) -> Sequence[tuple[bytes, int]]:
         """(key, tokens up to it) of each boundary, the root first."""
         tokens = len(self.head_ids)
         boundaries = [(self.root_key, tokens)]
@@ -97,25 +102,44 @@ class Prompt:
             boundaries.append((segment.key, tokens))
         return boundaries
 
-    @property
-    def members(self) -> list[Member]:
+    @cached_property
+    def members(self) -> Sequence[Member]:
         """The memories of all rows, each once, in prompt order."""
         return list(dict.fromkeys(m for segment in self.segments for m in segment.row.members))
 
 
-def read_members(lineage: Sequence[Mapping[str, Any]] | None) -> tuple[Member, ...]:
-    """Return the members in a row's lineage column, each memory once, in FROM order."""
-    members = (
-        Member(
-            item["owner"],
-            item["created_at"],
-            UUID(str(item["id"])),
-            item["version"],
-            bool(item.get("kept", True)),
+def read_members(lineage: pa.ListArray) -> list[tuple[Member, ...]]:
+    """Return the members of each row, each memory once, in FROM order.
+
+    Args:
+        lineage: a row's memories, as structs.
+    """
+    found = lineage.values
+    owners, versions, ids = (found.field(name) for name in ("owner", "version", "id"))
+    has_kept = "kept" in [field.name for field in found.type]
+    members = [
+        Member(owner, created_us, UUID(bytes=id_bytes), version, bool(kept))
+        for owner, created_us, id_bytes, version, kept in zip(
+            owners.to_pylist(),
+            # As numbers: a datetime for each of them takes longer than all the rest.
+            found.field("created_at").cast("int64").to_pylist(),
+            ids.storage.to_pylist(),
+            versions.to_pylist(),
+            found.field("kept").to_pylist() if has_kept else repeat(True),
+            strict=False,
         )
-        for item in lineage or ()
-    )
-    return tuple(dict.fromkeys(members))
+    ]
+    rows = [members[start:stop] for start, stop in bounds_of(lineage)]
+    return [tuple(row if len(row) < 2 else dict.fromkeys(row)) for row in rows]
+
+
+def bounds_of(lists: pa.ListArray) -> Iterator[tuple[int, int]]:
+    """Yield for each list where it begins and ends in ``lists.values``; NULL is an empty one."""
+    offsets = lists.offsets.to_pylist()
+    for start, stop, is_null in zip(
+        offsets, offsets[1:], lists.is_null().to_pylist(), strict=False
+    ):
+        yield start, start if is_null else stop
 
 
 def canonical_order(rows: Sequence[Row], owner: str) -> list[Row]:
@@ -132,7 +156,7 @@ def canonical_order(rows: Sequence[Row], owner: str) -> list[Row]:
     def place(row: Row) -> tuple[Any, ...]:
         if not row.members:
             return (1, (), row.text)
-        members = [(m.owner == owner, m.owner, m.created_at, m.id.bytes) for m in row.members]
+        members = [(m.owner == owner, m.owner, m.created_us, m.id.bytes) for m in row.members]
         return (0, members, row.text)
 
     return sorted(rows, key=place)

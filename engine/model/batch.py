@@ -64,6 +64,8 @@ def plan_batches(runtime: Runtime, lengths: Sequence[tuple[int, int]]) -> list[l
         runtime: the model.
         lengths: of each prompt its tokens and the most tokens of its answer.
     """
+    if len(lengths) == 1:
+        return [[0]]
     by_length = sorted(range(len(lengths)), key=lambda number: (-lengths[number][0], number))
     if not _can_be_batched(runtime):
         return [[number] for number in sorted(by_length)]

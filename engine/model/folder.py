@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -203,11 +204,13 @@ def known_digests(folder: Path) -> dict[Stamp, bytes]:
 def stamps_in(folder: Path) -> tuple[Stamp, ...]:
     """Return the stamps of the files in a folder, by path: equal while none was written."""
     stamps = []
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            real = path.resolve()
-            stat = real.stat()
-            stamps.append((str(real), stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    with os.scandir(os.path.realpath(folder)) as entries:
+        for entry in sorted(entries, key=lambda one: one.name):
+            if entry.is_file():
+                # Of a hub's folder the files are links.
+                real = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
+                stat = entry.stat()
+                stamps.append((real, stat.st_size, stat.st_mtime_ns, stat.st_ino))
     return tuple(stamps)
 
 

@@ -15,7 +15,7 @@ from memql.engine.printing import Printed
 from memql.engine.result import scannable
 from memql.engine.reuse import Brought, Sharing, bring, keep
 from memql.engine.run.cut import whole_number
-from memql.engine.run.prompts import Prepared, Preparer, rows_of_group, told
+from memql.engine.run.prompts import Prepared, Preparer, rows_of_groups, told
 from memql.engine.run.relation import run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered, PromptTrace, Trace
@@ -86,9 +86,8 @@ class Answerer:
         prompts: list[tuple[str, Prepared | None]] = []
         for call, (limit_rows, limit_tokens) in zip(plan.calls, limits, strict=True):
             questions = table.column(f"{call.column}_q").to_pylist()
-            lists = table.column(f"{call.column}_r").to_pylist()
-            for question, items in zip(questions, lists, strict=True):
-                rows = rows_of_group(items)
+            groups = rows_of_groups(table.column(f"{call.column}_r"))
+            for question, rows in zip(questions, groups, strict=True):
                 self.trace.relation_rows += len(rows)
                 # As for any aggregate: no rows, or no question, give NULL.
                 one = None

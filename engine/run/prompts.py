@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, TypeVar
 
 from memql.engine.calibrations import Calibrations
 from memql.engine.choice import Choice, choose, match
@@ -14,7 +15,7 @@ from memql.engine.missing import why_not_stored
 from memql.engine.model.decoding import Decoding
 from memql.engine.model.spec import ModelSpec
 from memql.engine.plan import LINEAGE_COLUMN, Target
-from memql.engine.prompt import Prompt, Row, canonical_order, read_members
+from memql.engine.prompt import Member, Prompt, Row, bounds_of, canonical_order, read_members
 from memql.engine.segments import Segments
 from memql.errors import DataError, InternalError
 from memql.storage.store import Store
@@ -112,17 +113,16 @@ class Preparer:
         shared = self.context.user is not None and any(
             member.owner != self.context.owner for row in rows for member in row.members
         )
-        prompt = replace(
-            self.segments.prompt(
-                rows,
-                self.spec,
-                self.context.owner,
-                # The order would tell what others have stored of their rows.
-                for_reuse=self.target.order == "reuse" and not ordered and not shared,
-                write=self.write,
-            ),
-            shares_head=self.context.user is None,
+        prompt = self.segments.prompt(
+            rows,
+            self.spec,
+            self.context.owner,
+            # The order would tell what others have stored of their rows.
+            for_reuse=self.target.order == "reuse" and not ordered and not shared,
+            write=self.write,
         )
+        if self.context.user is not None:
+            prompt = replace(prompt, shares_head=False)
         tail: list[int] = []
         if question is not None:
             tail = self.segments.tokens(self.spec).tail(question)
@@ -189,9 +189,17 @@ class Preparer:
         )
 
 
-def rows_of_group(items: Sequence[dict[str, Any]] | None) -> list[Row]:
-    """Return the rows in the list column of a generate; NULL is no row."""
-    return [Row(item["text"], read_members(item.get("lineage"))) for item in items or ()]
+def rows_of_groups(lists: pa.ChunkedArray) -> list[list[Row]]:
+    """Return the rows in each list of the list column of a generate; NULL is no row."""
+    groups: list[list[Row]] = []
+    for chunk in lists.chunks:
+        items = chunk.values
+        texts = items.field("text").to_pylist()
+        has_lineage = "lineage" in [field.name for field in items.type]
+        members = read_members(items.field("lineage")) if has_lineage else repeat((), len(texts))
+        rows = [Row(text, one) for text, one in zip(texts, members, strict=True)]
+        groups += [rows[start:stop] for start, stop in bounds_of(chunk)]
+    return groups
 
 
 def rows_of_table(table: pa.Table, scratch: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -230,11 +238,10 @@ def rendered_rows(
     import pyarrow as pa
 
     names = [all_names[i] for i in numbers]
-    lineage = (
-        table.column(all_names.index(LINEAGE_COLUMN)).to_pylist()
-        if LINEAGE_COLUMN in all_names
-        else [None] * table.num_rows
-    )
+    lineage: Iterable[tuple[Member, ...]] = repeat((), table.num_rows)
+    if LINEAGE_COLUMN in all_names:
+        chunks = table.column(all_names.index(LINEAGE_COLUMN)).chunks
+        lineage = chain.from_iterable(read_members(chunk) for chunk in chunks)
     shown = table.select(numbers)
     if any(not pa.types.is_string(kind) for kind in shown.schema.types):
         from memql.engine.result import arrow_of, scannable
@@ -258,5 +265,5 @@ def rendered_rows(
                 if value is not None
             )
         shows = text is not None and (len(values) == 1 or text)
-        rows.append(Row(text, read_members(members)) if shows else None)
+        rows.append(Row(text, members) if shows else None)
     return rows

@@ -36,7 +36,7 @@ def run_printed(
     context.check_cancel()
     try:
         register_rows(printed, cursor, values)
-        return cursor.execute(printed.sql, values.of(printed.parameters))
+        return cursor.execute(printed.parsed, values.of(printed.parameters))
     except duckdb.Error as error:
         raise translate(error, context) from error
 
@@ -49,7 +49,9 @@ def register_rows(printed: Printed, cursor: duckdb.DuckDBPyConnection, values: V
         if isinstance(visible, VisibleView):
             _keep_rows(visible, cursor, values)
             continue
-        rows = arrow_of(cursor.execute(visible.printed.sql, values.of(visible.printed.parameters)))
+        rows = arrow_of(
+            cursor.execute(visible.printed.parsed, values.of(visible.printed.parameters))
+        )
         # How the rows lie in chunks depends on those that were left out.
         cursor.register(visible.name, scannable(rows.combine_chunks()))
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from uuid import UUID
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 import memql
 from memql.engine.bind.functions import ALLOWED_FUNCTIONS
 from memql.engine.bind.shape import has_aggregate
+from memql.engine.prompt import Member, read_members
 from memql.parser import parse
 
 pytestmark = pytest.mark.slow
@@ -315,3 +318,33 @@ def test_a_limit_without_order_takes_the_same_rows_everywhere(con: memql.Connect
         "DELETE FROM memories WHERE id IN (SELECT id FROM memories LIMIT 1) RETURNING content"
     )
     assert deleted.fetchall() == [("tea",)]
+
+
+def test_members_are_read_from_any_part_of_a_column() -> None:
+    one, other = UUID(int=1), UUID(int=2)
+    rows = [[one, other, one], None, [], [other]]
+    fields = {
+        "owner": pa.string(),
+        "created_at": pa.timestamp("us", "UTC"),
+        "id": pa.uuid(),
+        "version": pa.int64(),
+    }
+    numbers = pa.array([number.bytes for row in rows for number in row or ()], pa.binary(16))
+    found = pa.ExtensionArray.from_storage(pa.uuid(), numbers)
+    count = len(found)
+    columns = [["ann"] * count, [7] * count, found, [3] * count]
+    structs = pa.StructArray.from_arrays(
+        [
+            one if isinstance(one, pa.Array) else pa.array(one, kind)
+            for one, kind in zip(columns, fields.values(), strict=True)
+        ],
+        names=[*fields],
+    )
+    mask = pa.array([row is None for row in rows])
+    lists = pa.ListArray.from_arrays(pa.array([0, 3, 3, 3, 4], pa.int32()), structs, mask=mask)
+    members = [Member("ann", 7, number, 3) for number in (one, other)]
+    expected = [tuple(members), (), (), (members[1],)]
+    assert read_members(lists) == expected
+    for start in range(5):
+        for stop in range(start, 5):
+            assert read_members(lists.slice(start, stop - start)) == expected[start:stop]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import duckdb
 import pytest
 import sqlglot
 from sqlglot import exp
 
 import memql
+from memql.engine import printing
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.printing import print_query, print_sql
 from memql.engine.wall import check_printed
@@ -223,3 +226,36 @@ def test_raw_texts_in_every_odd_place(ann: memql.Connection, text: str, place: s
         except Error:
             continue
         assert SECRET not in str(rows)
+
+
+def test_a_parse_is_made_once_and_runs_on_any_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    scratch = printing.scratch_connection
+
+    def counted() -> duckdb.DuckDBPyConnection:
+        made.append("a parse")
+        return scratch()
+
+    monkeypatch.setattr(printing, "scratch_connection", counted)
+    printed = print_query(_tree("SELECT i + $n FROM range(3) AS r(i) ORDER BY i"))
+    assert not made
+    for number in (1, 2, 3):
+        with duckdb.connect() as one:
+            rows = one.execute(printed.parsed, {"n": number}).fetchall()
+            assert rows == [(number,), (number + 1,), (number + 2,)]
+    assert made == ["a parse"]
+    # What DuckDB runs in several steps stays a text.
+    pivot = print_query(_tree("SELECT * FROM (PIVOT (SELECT 1 AS a) ON a USING sum(a))"))
+    assert pivot.parsed == pivot.sql
+    with duckdb.connect() as one:
+        assert one.execute(pivot.parsed).fetchall() == [(1,)]
+
+
+def test_a_parse_runs_in_threads_at_once(ann: memql.Connection) -> None:
+    def ask(number: int) -> None:
+        for _ in range(20):
+            answer = ann.cursor().execute("SELECT content, $n FROM memories", {"n": number})
+            assert answer.fetchall() == [("mine", number)]
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(ask, range(8)))
