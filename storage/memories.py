@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SEQUENCE_BITS = 12  # rand_a of RFC 9562: ids of one millisecond count up in it
-# The variant of RFC 9562 is 10 in the first two bits of this digit; the others stay random.
-_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+_VERSION_7 = 7 << 12
+_VARIANT = 0b10 << 62  # of RFC 9562
 
 _names = itertools.count()
 
@@ -58,24 +58,25 @@ def new_ids(n: int) -> list[uuid.UUID]:
 
 
 def new_id_texts(n: int) -> list[str]:
-    """The same as texts, which are made in a third of the time.
+    """The same as texts, which are made all at once.
 
     Args:
         n: how many.
     """
+    import numpy as np
+
     first = _clock.take(n)
-    noise = os.urandom(8 * n).hex()
-    ids, last, head = [], -1, ""
-    for index in range(n):
-        moment, sequence = divmod(first + index, 1 << _SEQUENCE_BITS)
-        if moment != last:
-            last, head = moment, f"{moment >> 16:08x}-{moment & 0xFFFF:04x}-7"
-        at = 16 * index
-        ids.append(
-            f"{head}{sequence:03x}-{_VARIANT[noise[at]]}{noise[at + 1 : at + 4]}-"
-            f"{noise[at + 4 : at + 16]}"
-        )
-    return ids
+    numbers = np.arange(first, first + n, dtype=np.uint64)
+    sequence = numbers & np.uint64((1 << _SEQUENCE_BITS) - 1)
+    halves = np.empty((n, 2), dtype=">u8")
+    halves[:, 0] = numbers >> np.uint64(_SEQUENCE_BITS) << np.uint64(16) | _VERSION_7 | sequence
+    halves[:, 1] = np.frombuffer(os.urandom(8 * n), dtype=">u8") >> np.uint64(2) | _VARIANT
+    digits = np.frombuffer(halves.tobytes().hex().encode(), dtype=np.uint8).reshape(n, 32)
+    texts = np.full((n, 36), ord("-"), dtype=np.uint8)
+    for start, stop, at in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
+        texts[:, at : at + stop - start] = digits[:, start:stop]
+    text = texts.tobytes().decode()
+    return [text[at : at + 36] for at in range(0, 36 * n, 36)]
 
 
 def insert(cursor: duckdb.DuckDBPyConnection, table: pa.Table) -> int:

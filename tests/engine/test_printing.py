@@ -14,6 +14,7 @@ import memql
 from memql.engine import printing
 from memql.engine.duckdb_sql.dialect import PlainDuckDB
 from memql.engine.printing import print_query, print_sql
+from memql.engine.result import scratch_connection
 from memql.engine.wall import check_printed
 from memql.errors import Error, InternalError, NotSupportedError, ProgrammingError
 
@@ -230,11 +231,10 @@ def test_raw_texts_in_every_odd_place(ann: memql.Connection, text: str, place: s
 
 def test_a_parse_is_made_once_and_runs_on_any_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    scratch = printing.scratch_connection
 
     def counted() -> duckdb.DuckDBPyConnection:
         made.append("a parse")
-        return scratch()
+        return scratch_connection()
 
     monkeypatch.setattr(printing, "scratch_connection", counted)
     printed = print_query(_tree("SELECT i + $n FROM range(3) AS r(i) ORDER BY i"))
