@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # Of prompts that are held because others of the statement may begin like them.
 MOST_HELD_BYTES = 256 * 2**20
 
+# What loads in less is there before a thread has begun.
+OVERLAP_SECONDS = 0.005
+
 
 @dataclass(frozen=True)
 class Brought:
@@ -36,8 +40,10 @@ class Brought:
         way: how it came there.
         load_seconds: time to load what was loaded.
         compute_seconds: time to compute the rest.
-        overlapped_seconds: how long both went on at once.
+        overlapped_seconds: how long loading went on while a model computed.
         copied: whether it begins like an earlier prompt of the statement, and that was copied.
+        arriving: loads the prompt while its block feeds what follows; does nothing where it is
+            loaded already.
     """
 
     prefix: Prefix
@@ -46,6 +52,14 @@ class Brought:
     compute_seconds: float
     overlapped_seconds: float = 0.0
     copied: bool = False
+    arriving: Callable[[], AbstractContextManager[Arrival | None]] = nullcontext
+
+    def after(self, arrival: Arrival | None) -> Brought:
+        """Return it with how long loading took, after the block of ``arriving``."""
+        if arrival is None:
+            return self
+        overlapped_seconds = max(arrival.seconds - arrival.waited_seconds, 0.0)
+        return replace(self, load_seconds=arrival.seconds, overlapped_seconds=overlapped_seconds)
 
     @property
     def seconds(self) -> float:
@@ -89,6 +103,8 @@ def bring(
     statement: Statement,
     room_tokens: int,
     sharing: Sharing | None = None,
+    *,
+    ahead: bool = False,
 ) -> Brought:
     """Load what is stored of a prompt as far as it pays, and compute the rest.
 
@@ -102,6 +118,9 @@ def bring(
         room_tokens: room to leave for question and answer.
         sharing: earlier prompts of the statement, whose common beginning is copied; None where
             nothing is shared.
+        ahead: whether a prompt that is stored to its end may be given back before it is loaded:
+            who feeds what follows does so inside ``arriving``, and tries again with
+            :func:`mend` where that fails.
     """
     store = statement.store
     prefix = runtime.prefix(prompt.tokens + room_tokens)
@@ -122,17 +141,14 @@ def bring(
                 brought = Brought(prefix, copied, loaded_seconds, compute_seconds, copied=True)
                 break
         try:
-            brought = _load_and_compute(prompt, way, prefix, runtime, statement)
+            brought = _load_and_compute(prompt, way, prefix, runtime, statement, ahead=ahead)
             break
-        except DamagedNode as damage:
+        except (DamagedNode, NodeGone) as error:
             sound = False
             prefix.truncate(0)
-            store.activations.quarantine(damage.node_id, damage.message)
-        except NodeGone:
-            sound = False
-            prefix.truncate(0)
+            mend(error, store)
     # Where one waits for the other, neither takes as long as it would alone.
-    if sound and not brought.overlapped_seconds:
+    if sound and not brought.overlapped_seconds and brought.arriving is nullcontext:
         observe = statement.calibrations.observe
         observe(runtime.spec, "load", brought.way.load_seconds, brought.load_seconds)
         observe(runtime.spec, "compute", brought.way.compute_seconds, brought.compute_seconds)
@@ -141,8 +157,20 @@ def bring(
     return brought
 
 
+def mend(error: DamagedNode | NodeGone, store: Store) -> None:
+    """Let nobody load again what could not be loaded: its tokens are computed from text."""
+    if isinstance(error, DamagedNode):
+        store.activations.quarantine(error.node_id, error.message)
+
+
 def _load_and_compute(
-    prompt: Prompt, way: Way, prefix: Prefix, runtime: Runtime, statement: Statement
+    prompt: Prompt,
+    way: Way,
+    prefix: Prefix,
+    runtime: Runtime,
+    statement: Statement,
+    *,
+    ahead: bool,
 ) -> Brought:
     """Take a way, from an empty prefix.
 
@@ -153,16 +181,24 @@ def _load_and_compute(
     activations = statement.store.activations
     if way.match.key is None:
         return Brought(prefix, way, 0.0, _compute(prompt, way, prefix, runtime, statement))
+    arriving = partial(arriving_chain, way.match.key, prefix, activations)
+    at_once = statement.runs("overlap_loading") and has_room(runtime) and _is_long(way)
+    if at_once and way.computed_tokens:
+        with arriving() as arrival:
+            computed = _compute(prompt, way, prefix, runtime, statement)
+        made = Brought(prefix, way, 0.0, computed - arrival.waited_seconds)
+        return made.after(arrival)
+    if at_once and ahead:
+        return Brought(prefix, way, 0.0, 0.0, arriving=arriving)
     started = time.perf_counter()
-    if not way.computed_tokens or not statement.runs("overlap_loading") or not has_room(runtime):
-        load_chain(way.match.key, prefix, activations)
-        load_seconds = time.perf_counter() - started
-        return Brought(prefix, way, load_seconds, _compute(prompt, way, prefix, runtime, statement))
-    with arriving_chain(way.match.key, prefix, activations) as arrival:
-        computed = _compute(prompt, way, prefix, runtime, statement) - arrival.waited_seconds
-    took = time.perf_counter() - started
-    overlapped = max(arrival.seconds + computed - took, 0.0)
-    return Brought(prefix, way, arrival.seconds, computed, overlapped)
+    load_chain(way.match.key, prefix, activations)
+    load_seconds = time.perf_counter() - started
+    return Brought(prefix, way, load_seconds, _compute(prompt, way, prefix, runtime, statement))
+
+
+def _is_long(way: Way) -> bool:
+    """Tell whether loading takes so long that a thread for it pays."""
+    return way.load_seconds is None or way.load_seconds >= OVERLAP_SECONDS
 
 
 def _compute(
@@ -229,10 +265,8 @@ def load_again(made: Materialized, room_tokens: int, store: Store) -> Prefix:
     if made.key is not None and prefix.stores_tokens:
         try:
             load_chain(bytes.fromhex(made.key), prefix, store.activations)
-        except DamagedNode as damage:
-            store.activations.quarantine(damage.node_id, damage.message)
-            prefix.truncate(0)
-        except NodeGone:
+        except (DamagedNode, NodeGone) as error:
+            mend(error, store)
             prefix.truncate(0)
     if prefix.tokens == 0:
         runtime.extend(prefix, list(made.token_ids))

@@ -13,13 +13,14 @@ from sqlglot import exp
 from memql.engine.plan import ANSWERS_TABLE, Answer, Finish, Materialize, Target
 from memql.engine.printing import Printed
 from memql.engine.result import scannable
-from memql.engine.reuse import Brought, Sharing, bring, keep
+from memql.engine.reuse import Brought, Sharing, bring, keep, mend
 from memql.engine.run.cut import whole_number
 from memql.engine.run.prompts import Prepared, Preparer, rows_of_groups, told
 from memql.engine.run.relation import run_printed
 from memql.engine.run.statement import Statement
 from memql.engine.run.trace import Answered, PromptTrace, Trace
 from memql.errors import NotSupportedError, OperationalError
+from memql.storage.nodes import DamagedNode, NodeGone
 
 if TYPE_CHECKING:
     import duckdb
@@ -221,14 +222,23 @@ class Answerer:
         context.check_cancel()
         assert prepared.decoding is not None
         started = time.perf_counter()
-        brought = self._bring(runtime, prepared, sharing)
-        before = time.perf_counter() - started
-        arguments = (brought.prefix, prepared.tail_ids, prepared.decoding)
-        if in_pieces:
-            running = runtime.stream(*arguments, check_cancel=context.check_cancel)
-            generation = yield from running
-        else:
-            generation = runtime.generate(*arguments, check_cancel=context.check_cancel)
+        brought = self._bring(runtime, prepared, sharing, ahead=sharing is None)
+        while True:
+            before = time.perf_counter() - started
+            arguments = (brought.prefix, prepared.tail_ids, prepared.decoding)
+            try:
+                with brought.arriving() as arrival:
+                    if in_pieces:
+                        running = runtime.stream(*arguments, check_cancel=context.check_cancel)
+                        generation = yield from running
+                    else:
+                        generation = runtime.generate(*arguments, check_cancel=context.check_cancel)
+                break
+            except (DamagedNode, NodeGone) as error:
+                # No token has come: the first needs all layers.
+                mend(error, self.statement.store)
+                brought = self._bring(runtime, prepared, sharing)
+        brought = brought.after(arrival)
         answered = self._answered(runtime, prepared, brought, generation, before)
         # Written after the answer: nobody waits for the disk before the first token.
         seconds = self._kept(prepared, brought, runtime.spec)
@@ -262,11 +272,18 @@ class Answerer:
             made.append(answered)
         return made
 
-    def _bring(self, runtime: Runtime, prepared: Prepared, sharing: Sharing | None) -> Brought:
+    def _bring(
+        self,
+        runtime: Runtime,
+        prepared: Prepared,
+        sharing: Sharing | None,
+        *,
+        ahead: bool = False,
+    ) -> Brought:
         """Return the prompt as a prefix with room for question and answer, and what it took."""
         room = len(prepared.tail_ids) + prepared.max_tokens
         form = prepared.choice.form
-        return bring(prepared.prompt, form, runtime, self.statement, room, sharing)
+        return bring(prepared.prompt, form, runtime, self.statement, room, sharing, ahead=ahead)
 
     def _answered(
         self,

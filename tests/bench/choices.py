@@ -34,6 +34,7 @@ CONTEXTS = (64, 256, 1024, 4096)
 BANDWIDTHS = (None, 500e6, 50e6, 5e6)
 NODES = 4
 SEGMENTS = 8
+QUESTION_TOKENS = 32
 WITHIN = 1.2
 
 SHAPES: dict[str, dict[str, Any]] = {
@@ -84,8 +85,9 @@ def run(rounds: int | None) -> None:
                         name = "disk" if bandwidth is None else f"{bandwidth / 1e6:,.0f} MB/s"
                         if tokens == CONTEXTS[-1]:
                             deepest = next(way for way in all_ways if way.match == found)
-                            one = _at_once(deepest, prompt, runtime, store, rounds)
-                            at_once.append([f"{shape}, {name}", *one])
+                            for rest in (tokens // 2, QUESTION_TOKENS):
+                                one = _at_once(deepest, rest, prompt, runtime, store, rounds)
+                                at_once.append([f"{shape}, {name}, {rest:,} tokens", *one])
                         mark = "" if cell.right else "wrong"
                         rows.append(
                             [
@@ -106,7 +108,7 @@ def run(rounds: int | None) -> None:
         f"of {len(cells)} cells ({right / len(cells):.0%})."
     )
     print(
-        f"\n{CONTEXTS[-1]:,} tokens, half of them stored: loading while the rest is computed; "
+        f"\n{CONTEXTS[-1] // 2:,} tokens are loaded while those behind them are computed; "
         f"{torch.get_num_threads()} threads of torch, {len(os.sched_getaffinity(0))} cores\n"
     )
     print_table(["", "loading", "one by one", "at once", "at once / one by one"], at_once)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -320,54 +321,117 @@ def test_explain_says_why_reuse_ends(tmp_path: Path, change: str, reason: str) -
         assert f"next_reason: {reason}" in explained
 
 
-@pytest.mark.parametrize("damaged", [False, True])
-def test_what_is_stored_is_read_while_the_rest_is_computed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
-) -> None:
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Let whatever is loaded be loaded on a thread; return the boundaries for which that was."""
     monkeypatch.setattr(reuse, "has_room", lambda runtime: True)
-    arriving_chain, at_once = reuse.arriving_chain, []
+    monkeypatch.setattr(reuse, "OVERLAP_SECONDS", 0.0)
+    arriving_chain, noted = reuse.arriving_chain, []
 
-    def noted(key: bytes, prefix: Prefix, activations: Activations) -> Any:
-        at_once.append(key)
+    def arriving(key: bytes, prefix: Prefix, activations: Activations) -> Any:
+        noted.append(key)
         return arriving_chain(key, prefix, activations)
 
-    monkeypatch.setattr(reuse, "arriving_chain", noted)
+    monkeypatch.setattr(reuse, "arriving_chain", arriving)
+    return noted
+
+
+def _damage(activations: Activations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the only node of a store be damaged behind its first layer."""
+    (node,) = activations.nodes()
+    read_chain: Any = activations.read_chain
+
+    def damaged(slices: object) -> Iterator[Any]:
+        yield next(read_chain(slices))
+        raise DamagedNode(node.id, "a test")
+
+    monkeypatch.setattr(activations, "read_chain", damaged)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_what_is_stored_is_read_while_the_rest_is_computed(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    at_once: list[bytes],
+    damaged: bool,
+    whole: bool,
+    streamed: bool,
+) -> None:
     query = "SELECT generate('Which?', max_tokens := 3) FROM memories"
     with memql.connect(tmp_path / "s") as con:
+
+        def ask() -> memql.Answer:
+            cursor = con.cursor()
+            if not streamed:
+                (answer,) = cursor.execute(query).fetchone() or ()
+            else:
+                text = "".join(cursor.stream(query)).strip()
+                (answer,) = cursor.fetchone() or ()
+                assert text == answer
+            assert isinstance(answer, memql.Answer)
+            return answer
+
         con.executemany(
             "INSERT INTO memories (content) VALUES (?)", [[f"Fact {n}."] for n in range(9)]
         )
         stored = con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION").fetchone()
-        con.execute("INSERT INTO memories (content) VALUES ('One more.')")
+        if not whole:
+            con.execute("INSERT INTO memories (content) VALUES ('One more.')")
         alone = con.execute(f"{query} MATERIALIZE AS PLAINTEXT").fetchone()
+        assert stored is not None and alone is not None
         if damaged:
-            activations = con._session._store.activations
-            (node,) = activations.nodes()
-
-            def damaged_bytes(slices: object) -> Iterator[Any]:
-                yield next(read_chain(slices))
-                raise DamagedNode(node.id, "a test")
-
-            read_chain: Any = activations.read_chain
-            monkeypatch.setattr(activations, "read_chain", damaged_bytes)
-        together = con.execute(query).fetchone()
-        assert stored is not None and alone is not None and together is not None
-        assert together[0] == alone[0]
-        assert together[0].reused_tokens == (0 if damaged else stored[0].tokens)
+            _damage(con._session._store.activations, monkeypatch)
+        together = ask()
+        assert together == alone[0]
+        assert together.reused_tokens == (0 if damaged else stored[0].tokens)
         assert len(at_once) == 1
+        nodes = con._session._store.activations.nodes()
+        assert len(nodes) == (0 if damaged else 1)  # it is quarantined
         con.execute("SET memql.disabled_rules = 'overlap_loading'")
-        assert con.execute(query).fetchone() == together
+        again = ask()
+        assert again == together and again.reused_tokens == together.reused_tokens
         assert len(at_once) == 1
 
 
-def test_explain_says_how_long_loading_and_computing_overlapped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stream_that_is_given_up_leaves_nothing_behind(
+    tmp_path: Path, at_once: list[bytes]
 ) -> None:
-    monkeypatch.setattr(reuse, "has_room", lambda runtime: True)
+    query = "SELECT generate('Which?', max_tokens := 9) FROM memories"
     with memql.connect(tmp_path / "s") as con:
         con.execute("INSERT INTO memories (content) VALUES ('One.')")
         con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION")
-        con.execute("INSERT INTO memories (content) VALUES ('Two.')")
+        running = threading.active_count()
+        pieces: Any = con.cursor().stream(query)
+        next(pieces)
+        pieces.close()
+        assert threading.active_count() == running and len(at_once) == 1
+        answer = con.execute(query).fetchone()
+        assert answer is not None and answer[0].reused_tokens == answer[0].tokens
+
+
+def test_what_loads_in_no_time_needs_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: list[bytes]
+) -> None:
+    monkeypatch.setattr(reuse, "OVERLAP_SECONDS", 1.0)
+    with memql.connect(tmp_path / "s") as con:
+        con.execute("INSERT INTO memories (content) VALUES ('One.')")
+        con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION")
+        answer = con.execute("SELECT generate('Which?', max_tokens := 1) FROM memories").fetchone()
+        assert answer is not None and answer[0].reused_tokens == answer[0].tokens
+        assert not at_once
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_explain_says_how_long_loading_and_computing_overlapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: list[bytes], whole: bool
+) -> None:
+    with memql.connect(tmp_path / "s") as con:
+        con.execute("INSERT INTO memories (content) VALUES ('One.')")
+        con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION")
+        if not whole:
+            con.execute("INSERT INTO memories (content) VALUES ('Two.')")
         activations = con._session._store.activations
         read_chain: Any = activations.read_chain
 
