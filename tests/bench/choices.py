@@ -123,10 +123,16 @@ def _judged(all_ways: tuple[Way, ...], times: list[list[float]]) -> _Cell:
     return _Cell(all_ways[0], all_ways[best], ratio, ratio <= WITHIN or overlap)
 
 
-def _at_once(way: Way, prompt: Prompt, runtime: Runtime, store: Store, rounds: int) -> list[str]:
-    """Return how long a way takes one step after the other, and both steps at once, in turns."""
+def _at_once(
+    way: Way, tokens: int, prompt: Prompt, runtime: Runtime, store: Store, rounds: int
+) -> list[str]:
+    """Return how long loading and computing take one after the other, and at once, in turns.
+
+    Args:
+        tokens: how many are computed behind what is loaded.
+    """
     assert way.match.key is not None
-    rest = prompt.ids[way.match.tokens :]
+    rest = prompt.ids[way.match.tokens :][:tokens]
     loading, behind, beside = [], [], []
     for _ in range(rounds):
         prefix = runtime.prefix(prompt.tokens)
