@@ -31,10 +31,12 @@ CONTEXT_TOKENS = (583, 2773, 6064)
 QUESTION_TOKENS = (167, 303, 953)
 LARGE = ("Qwen3-8B", "Qwen3-32B")
 
+Layer = list[tuple[memoryview, memoryview]]
+
 
 @contextmanager
-def written(prefix: Prefix) -> Iterator[Callable[[Prefix], None]]:
-    """Keep a prefix in plain files, one for each layer; give what loads it into an empty one."""
+def written(prefix: Prefix) -> Iterator[Callable[[], Iterator[Layer]]]:
+    """Keep a prefix in plain files, one for each layer; give what reads these one by one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sizes = []
@@ -43,7 +45,7 @@ def written(prefix: Prefix) -> Iterator[Callable[[Prefix], None]]:
             sizes.append((keys.nbytes, values.nbytes))
         room = memoryview(bytearray(max(sum(pair) for pair in sizes)))
 
-        def layers() -> Iterator[list[tuple[memoryview, memoryview]]]:
+        def layers() -> Iterator[Layer]:
             for number, (key_bytes, value_bytes) in enumerate(sizes):
                 view = room[: key_bytes + value_bytes]
                 with (folder / f"{number}").open("rb", buffering=0) as file:
@@ -52,8 +54,7 @@ def written(prefix: Prefix) -> Iterator[Callable[[Prefix], None]]:
                         done += file.readinto(view[done:]) or 0
                 yield [(view[:key_bytes], view[key_bytes:])]
 
-        tokens = prefix.tokens
-        yield lambda empty: empty.load([(tokens, tokens)], layers())
+        yield layers
 
 
 def compare(
@@ -64,7 +65,8 @@ def compare(
     made = runtime.prefix(room)
     runtime.extend(made, context)
     found: dict[str, int] = {}
-    with written(made) as load:
+    slices = [(made.tokens, made.tokens)]
+    with written(made) as layers:
 
         def from_text() -> None:
             prefix = runtime.prefix(room)
@@ -76,8 +78,12 @@ def compare(
 
         def from_files() -> None:
             prefix = runtime.prefix(room)
-            load(prefix)
-            found["files"] = first_token(runtime, prefix, question)
+            if runtime.leaves_room:  # as where the files are a store's
+                with prefix.arriving(slices, layers()):
+                    found["files"] = first_token(runtime, prefix, question)
+            else:
+                prefix.load(slices, layers())
+                found["files"] = first_token(runtime, prefix, question)
 
         times = in_turns(
             {"text": timed(from_text), "memory": timed(from_memory), "files": timed(from_files)},
