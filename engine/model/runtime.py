@@ -79,7 +79,10 @@ class Runtime:
 
     @property
     def leaves_room(self) -> bool:
-        """Whether a thread can work beside the model: it is not on all cores of a CPU."""
+        """Whether a pass may wait for a thread that loads: a core is free, and nobody waits too."""
+        if not self.lock.acquire(blocking=False):
+            return False  # a pass holds the model, and to load before it holds up nobody
+        self.lock.release()
         if self.model.device.type != "cpu":
             return True
         # What the process may run on, where the system says so: a container has fewer.

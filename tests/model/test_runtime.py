@@ -198,6 +198,30 @@ def test_threads_take_turns(runtime: Runtime, random_ids: list[int]) -> None:
     assert found == [want] * 4
 
 
+def test_there_is_room_beside_a_model_that_leaves_a_core_and_is_not_in_use(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = torch.get_num_threads()
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(threads), raising=False)
+    assert not runtime.leaves_room
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(threads + 1), raising=False)
+    assert runtime.leaves_room
+    held, done = threading.Event(), threading.Event()
+
+    def use() -> None:
+        with runtime.lock:
+            held.set()
+            assert done.wait(60)
+
+    other = threading.Thread(target=use)
+    other.start()
+    assert held.wait(60)
+    assert not runtime.leaves_room
+    done.set()
+    other.join()
+    assert runtime.leaves_room
+
+
 def test_weights_that_changed_are_not_loaded(copy_of: Callable[[str], Path]) -> None:
     folder = copy_of("llama")
     weights = folder / "model.safetensors"
