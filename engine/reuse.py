@@ -19,7 +19,8 @@ from memql.storage.nodes import DamagedNode, LayerHeader, NodeGone, NodeHeader
 from memql.storage.store import Store
 
 if TYPE_CHECKING:
-    from memql.engine.model.prefix import Arrival, Prefix
+    from memql.engine.model.arrival import Arrival
+    from memql.engine.model.prefix import Prefix
     from memql.engine.model.runtime import Runtime
     from memql.engine.run.executor import Materialized
     from memql.storage.activations import Activations
