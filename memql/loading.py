@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from memql.connection import Connection
 from memql.errors import DataError, Error, IntegrityError
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 # Large enough that the cost of a statement vanishes, small enough to hold in memory.
-_BATCH_ROWS = 5000
+_BATCH_ROWS = 20_000
 
 # Where an error says which of the rows of a statement it is about.
 _ROW = re.compile(r" \(row (\d+)\)")
@@ -92,20 +94,50 @@ def _insert(connection: Connection, batch: list[Line]) -> int:
         return 0
     given = {name for line in batch for name in line.memory}
     names = [name for name in COLUMNS if name in given]
-    shape = json.dumps([{name: COLUMNS[name][0] for name in names}])
     columns = ", ".join(f'"{name}"' for name in names)
-    values = ", ".join(f'"_row"."{name}"' for name in names)
+    marks = ", ".join("?" for _ in names)
+    table = _table(batch, names)
     try:
-        return connection.execute(
-            f"INSERT INTO memories ({columns}) SELECT {values} FROM "
-            f"(SELECT unnest(from_json(CAST($batch AS JSON), '{shape}')) AS \"_row\")",
-            {"batch": f"[{','.join([line.text for line in batch])}]"},
+        return connection.executemany(
+            f"INSERT INTO memories ({columns}) VALUES ({marks})", table
         ).rowcount
     except Error as error:
         place, message = _place(error, batch), error.message
         if row := _ROW.search(message):
             place, message = f"line {batch[int(row[1]) - 1].number:,}", _ROW.sub("", message)
         raise type(error)(f"{place}: {message}", hint=error.hint, code=error.code) from error
+
+
+def _table(batch: Sequence[Line], names: Sequence[str]) -> pa.Table:
+    """Return memories as an Arrow table.
+
+    Raises:
+        DataError: a value cannot be stored; the text says in which line.
+    """
+    import pyarrow as pa
+
+    kinds = {
+        "text": pa.string(),
+        "texts": pa.list_(pa.string()),
+        "number": pa.float64(),
+        "truth": pa.bool_(),
+        "time": pa.timestamp("us", tz="UTC"),
+    }
+    try:
+        return pa.table(
+            {
+                name: pa.array([line.memory.get(name) for line in batch], kinds[COLUMNS[name][0]])
+                for name in names
+            }
+        )
+    except UnicodeEncodeError as error:
+        if len(batch) > 1:
+            for line in batch:
+                _table([line], names)
+        # JSON can write half of a character; no store can keep it.
+        raise DataError(
+            f"line {batch[0].number:,}: a value that cannot be stored: {error}", code="22021"
+        ) from None
 
 
 def _place(error: Error, batch: list[Line]) -> str:
@@ -125,19 +157,16 @@ def _place(error: Error, batch: list[Line]) -> str:
 # -- one line ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """The memory in a line.
 
     Args:
         number: of the line, from 1.
-        memory: its columns.
-        text: the same as JSON.
+        memory: its columns; attributes as JSON.
     """
 
     number: int
     memory: dict[str, Any]
-    text: str
 
 
 def read_line(line: bytes, number: int) -> Line | None:
@@ -152,7 +181,7 @@ def read_line(line: bytes, number: int) -> Line | None:
         IntegrityError: it has no content.
 
     >>> read_line(b'{"content": "Rain.", "importance": 0.5, "x": 1}', 1).memory
-    {'content': 'Rain.', 'importance': 0.5, 'attributes': {'x': 1}}
+    {'content': 'Rain.', 'importance': 0.5, 'attributes': '{"x":1}'}
     """
     found = _parse(line, number)
     if found is None:
@@ -160,41 +189,48 @@ def read_line(line: bytes, number: int) -> Line | None:
     memory: dict[str, Any] = {}
     attributes: dict[str, Any] = {}
     for key, value in found.items():
-        if key in _COMPUTED:
+        column = COLUMNS.get(key)
+        if column is not None:
+            if value is not None:
+                try:
+                    memory[key] = column[2](value)
+                except (TypeError, ValueError, OverflowError):
+                    raise _wrong(key, value, number) from None
+        elif key not in _COMPUTED:
+            attributes[key] = value
+        else:
             raise DataError(
                 f"line {number:,}: the column {key} is computed by MemQL",
                 hint=f'leave the key "{key}" out',
                 code="428C9",
             )
-        if key not in COLUMNS:
-            attributes[key] = value
-        elif value is not None:
-            memory[key] = _column(key, value, number)
     content = memory.get("content")
-    if content is None or not content.strip():
+    if not content or content.isspace():
         raise IntegrityError(
             f"line {number:,}: the memory has no content",
             hint='each line is a JSON object with at least {"content": "..."}',
             code="23502",
         )
-    if attributes:
-        nested = memory.setdefault("attributes", {})
-        if clash := sorted(attributes.keys() & nested.keys()):
-            raise DataError(
-                f"line {number:,}: {_listed(clash)} both a key of its own and in attributes",
-                hint="unknown keys go to attributes: keep one of the two",
-                code="22023",
-            )
-        nested.update(attributes)
+    if attributes or "attributes" in memory:
+        memory["attributes"] = _as_json(attributes, memory.get("attributes", {}), number)
+    return Line(number, memory)
+
+
+def _as_json(own: dict[str, Any], nested: dict[str, Any], number: int) -> str:
+    """Return the attributes that are keys of their own, and those that the line calls so."""
+    if clash := sorted(own.keys() & nested.keys()):
+        raise DataError(
+            f"line {number:,}: {_listed(clash)} both a key of its own and in attributes",
+            hint="unknown keys go to attributes: keep one of the two",
+            code="22023",
+        )
     try:
-        encoded = _ENCODER.encode(memory)
-        encoded.encode()
+        return _ENCODER.encode({**nested, **own})
     except (ValueError, RecursionError) as error:
-        # JSON can write a lone surrogate and a number beyond all floats; no store can keep them.
+        # JSON can write a number beyond all floats; no store can keep it.
         raise DataError(
             f"line {number:,}: a value that cannot be stored: {error}", code="22021"
         ) from None
-    return Line(number, memory, encoded)
 
 
 def _parse(line: bytes, number: int) -> dict[str, Any] | None:
@@ -229,16 +265,10 @@ def _parse(line: bytes, number: int) -> dict[str, Any] | None:
     return found
 
 
-def _column(name: str, value: Any, number: int) -> Any:
-    _, expected, convert = COLUMNS[name]
-    try:
-        return convert(value)
-    except (TypeError, ValueError):
-        shown = json.dumps(value, ensure_ascii=False)
-        found = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        raise DataError(
-            f"line {number:,}: {name} is {expected}, found {found}", code="22P02"
-        ) from None
+def _wrong(name: str, value: Any, number: int) -> DataError:
+    shown = json.dumps(value, ensure_ascii=False)
+    found = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    return DataError(f"line {number:,}: {name} is {COLUMNS[name][1]}, found {found}", code="22P02")
 
 
 def _text(value: Any) -> str:
@@ -248,9 +278,11 @@ def _text(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    if not _text(value).strip():
+    if not isinstance(value, str):
+        raise TypeError
+    if not value or value.isspace():
         raise ValueError
-    return _text(value)
+    return value
 
 
 def _share(value: Any) -> float:
@@ -271,9 +303,9 @@ def _id(value: Any) -> str:
     return str(UUID(_text(value)))
 
 
-def _moment(value: Any) -> str:
+def _moment(value: Any) -> datetime:
     moment = datetime.fromisoformat(_text(value))
-    return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).isoformat()
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -315,35 +347,35 @@ def _kind(value: Any) -> str:
 
 # Made once: json.loads and json.dumps would make new ones for every line.
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_unique_keys)
-_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
-_TEXT: tuple[str, str, Convert] = ("VARCHAR", "a string", _text)
-_SHARE: tuple[str, str, Convert] = ("DOUBLE", "a number from 0 to 1", _share)
-_MOMENT: tuple[str, str, Convert] = ("TIMESTAMPTZ", "a time such as 2025-03-01T09:30:00Z", _moment)
+_TEXT: tuple[str, str, Convert] = ("text", "a string", _text)
+_SHARE: tuple[str, str, Convert] = ("number", "a number from 0 to 1", _share)
+_MOMENT: tuple[str, str, Convert] = ("time", "a time such as 2025-03-01T09:30:00Z", _moment)
 
 _COMPUTED = ("updated_at", "state", "version")
 """Columns that only MemQL writes."""
 
-COLUMNS: dict[str, tuple[Any, str, Convert]] = {
-    "id": ("UUID", "a UUID as a string", _id),
-    "owner": ("VARCHAR", "a string that is not empty", _name),
+COLUMNS: dict[str, tuple[str, str, Convert]] = {
+    "id": ("text", "a UUID as a string", _id),
+    "owner": ("text", "a string that is not empty", _name),
     "agent": _TEXT,
     "session": _TEXT,
     "kind": _TEXT,
     "content": _TEXT,
     "source": _TEXT,
-    "tags": (["VARCHAR"], "an array of strings", _list_of(_text)),
+    "tags": ("texts", "an array of strings", _list_of(_text)),
     "importance": _SHARE,
     "trust": _SHARE,
     "sensitivity": _TEXT,
     "idempotency_key": _TEXT,
-    "attributes": ("JSON", "an object", _object),
-    "derived_from": (["UUID"], "an array of UUIDs", _list_of(_id)),
-    "superseded_by": ("UUID", "a UUID as a string", _id),
+    "attributes": ("text", "an object", _object),
+    "derived_from": ("texts", "an array of UUIDs", _list_of(_id)),
+    "superseded_by": ("text", "a UUID as a string", _id),
     "created_at": _MOMENT,
     "valid_from": _MOMENT,
     "valid_to": _MOMENT,
     "expires_at": _MOMENT,
-    "hold": ("BOOLEAN", "true or false", _flag),
+    "hold": ("truth", "true or false", _flag),
 }
-"""For each column that a line may give: its type for DuckDB, what it must be, how it is read."""
+"""For each column that a line may give: its kind in Arrow, what it must be, how it is read."""
