@@ -15,6 +15,7 @@ from memql.engine.model.prefix import Prefix
 from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import ModelSpec
 from memql.errors import InternalError, NotSupportedError, OperationalError
+from tests.model.test_families import EXACT, SWITCHING
 
 SpecOf = Callable[[str], ModelSpec]
 Layer = tuple[memoryview, memoryview]
@@ -211,7 +212,7 @@ def test_load_refuses_what_does_not_fit(runtime: Runtime, random_ids: list[int])
     assert target.tokens == 10  # the negative control: what fits is loaded
 
 
-@pytest.mark.parametrize("name", ["llama", "gpt2", "mistral_sliding"])
+@pytest.mark.parametrize("name", sorted(set(EXACT) - set(SWITCHING)))
 def test_a_pass_goes_on_while_layers_arrive(
     name: str, spec_of: SpecOf, random_ids: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
