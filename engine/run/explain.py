@@ -73,6 +73,11 @@ def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Exe
     return _FORMATS[tree.args.get("format") or "TEXT"](operator, costs, executor.context.text)
 
 
+_ALWAYS_THERE = (
+    *("nodes", "bytes", "load_seconds", "compute_seconds", "store_seconds"),
+    *("first_token_seconds", "seconds"),
+)
+
 _FORMATS: dict[str, Callable[[Operator, bool, str], list[str]]] = {
     "TEXT": lambda operator, costs, text: as_text(operator, costs=costs),
     "JSON": lambda operator, costs, text: [as_json(operator, costs=costs)],
@@ -82,10 +87,13 @@ _FORMATS: dict[str, Callable[[Operator, bool, str], list[str]]] = {
 
 
 def _without_costs(operator: Operator) -> Operator:
-    """Return a plan that does not say how long it took to read what others have stored."""
+    """Return a plan that does not say how long it took to read what others have stored.
+
+    Nor whether there is anything: the names that are left do not hang on it.
+    """
     return replace(
         operator,
-        costs=dict.fromkeys(operator.costs),
+        costs=dict.fromkeys(name for name in operator.costs if name in _ALWAYS_THERE),
         inputs=tuple(_without_costs(one) for one in operator.inputs),
     )
 
@@ -215,24 +223,29 @@ def _prompt(one: PromptTrace, analyzed: bool) -> Operator:
             details["stop"] = [repr(text) for text in decoding.stop]
     if one.answered is not None:
         details["answer_tokens"] = one.answered.answer_tokens
-    return Operator("Prompt", details, _costs(one, way, brought))
+    return Operator("Prompt", details, _costs(one, way, brought, analyzed))
 
 
-def _costs(one: PromptTrace, way: Way, brought: Brought | None) -> dict[str, Any]:
+def _costs(one: PromptTrace, way: Way, brought: Brought | None, analyzed: bool) -> dict[str, Any]:
     """Return what a prompt takes: estimates, what it took, and the ways that lost."""
     choice = one.prepared.choice
     costs: dict[str, Any] = {"nodes": way.nodes, "bytes": way.bytes}
+    if one.prepared.shared:
+        # Whether a model ran at all would tell what others have stored.
+        taken = _ALWAYS_THERE[2:] if one.answered is not None else _ALWAYS_THERE[2:5]
+        return dict.fromkeys((*costs, *(taken if analyzed else ())))
     estimates = {
         "estimated_load_seconds": way.load_seconds,
         "estimated_compute_seconds": way.compute_seconds,
     }
-    costs |= {name: seconds for name, seconds in estimates.items() if seconds is not None}
+    if choice.way.seconds is not None:
+        costs |= {name: seconds for name, seconds in estimates.items() if seconds is not None}
     if brought is not None:
         costs["load_seconds"] = brought.load_seconds
         costs["compute_seconds"] = brought.compute_seconds
         if brought.overlapped_seconds:
             costs["overlapped_seconds"] = brought.overlapped_seconds
-        if way.seconds:
+        if way.seconds and choice.way.seconds is not None:
             costs["estimate_error"] = f"{(brought.seconds / way.seconds - 1) * 100:+.0f} %"
         costs["store_seconds"] = one.store_seconds
     if one.answered is not None:

@@ -146,11 +146,15 @@ class Preparer:
         """Return what is known of the model's speed, measured now where a choice hangs on it."""
         if "cost_of_loading" in self.context.settings.disabled_rules:
             return None
-        known = self.calibrations.known(self.spec)
-        if known is not None or not self.write or self.target.form == "PLAINTEXT":
+        named = self.context.user is not None
+        if not named and (known := self.calibrations.known(self.spec)) is not None:
             return known
-        if match(prompt, self.store).key is None:
-            return None  # nothing is stored that could be loaded
+        if self.target.form == "PLAINTEXT" or match(prompt, self.store).key is None:
+            # Nothing is stored that could be loaded. What is known is not told a named user then:
+            # it is known because somebody has stored something.
+            return None
+        if not self.write and not named:
+            return None
         return self.calibrations.measured(self.spec)
 
     def _next_reason(self, prompt: Prompt, choice: Choice) -> str | None:

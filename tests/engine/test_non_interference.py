@@ -19,12 +19,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import argon2
 import duckdb
 import pytest
 from sqlglot import exp
 
+import memql
 from memql.engine.bind import policy, visible
 from memql.engine.bind.parameters import Values
+from memql.engine.govern import passwords
 from memql.engine.optimize import RULES
 from memql.engine.plan import Plan
 from memql.engine.printing import Printed, print_query
@@ -339,3 +342,70 @@ def main(number: int, statements: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     main(int(sys.argv[1]), sys.argv[2:])
+
+
+ESTIMATED = [
+    "SELECT generate('Who?', max_tokens := 1) FROM memories MATERIALIZE AS ACTIVATION",
+    "SELECT content FROM memories MATERIALIZE AS ACTIVATION",
+    "SELECT content FROM memories MATERIALIZE AS PLAINTEXT",
+]
+
+
+@pytest.fixture(scope="module")
+def threes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a quiet and a busy store of ann, bob and cy."""
+    folder = tmp_path_factory.mktemp("threes")
+    quick = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", lambda: quick)
+        for busy in (False, True):
+            _make_three(folder / str(busy), busy=busy)
+    return folder
+
+
+@pytest.mark.parametrize("user", ["ann", "cy"])
+@pytest.mark.parametrize("query", ESTIMATED)
+@pytest.mark.parametrize("verb", ["EXPLAIN", "EXPLAIN ANALYZE"])
+@pytest.mark.parametrize("stored", [False, True])
+def test_an_estimate_does_not_tell_that_others_have_stored_something(
+    threes: Path, tmp_path: Path, user: str, query: str, verb: str, stored: bool
+) -> None:
+    """Who loads something first has the model's speed measured; others must not see that.
+
+    Of ann's rows some are bob's, cy reads none but her own.
+    """
+    told = []
+    for busy in (False, True):
+        store = tmp_path / str(busy)
+        shutil.copytree(threes / str(busy), store)
+        with memql.connect(store, user=user, password="secret") as con:
+            if stored:
+                con.execute("SELECT content FROM memories MATERIALIZE AS ACTIVATION")
+            lines = con.execute(f"{verb} {query}").fetchall()
+        told.append([line.split(":")[0].strip("│├└─ ") for (line,) in lines])
+    assert told[0] == told[1]
+    assert "nodes" in told[0]
+    # The control: of what one has stored oneself one is told, if one reads no other's rows.
+    estimated = user == "cy" and stored and query.endswith("ACTIVATION")
+    assert ("estimated_load_seconds" in told[0]) == estimated
+
+
+def _make_three(store: Path, *, busy: bool) -> None:
+    """Make a store of ann, bob and cy; where it is busy, bob has compiled his memory and used it.
+
+    It is the same rows that ann reads of his.
+    """
+    with memql.connect(store) as founder:
+        founder.execute("CREATE USER root WITH PASSWORD 'secret'")
+    with memql.connect(store, user="root", password="secret") as root:
+        for name in ("ann", "bob", "cy"):
+            root.execute(f"CREATE USER {name} WITH PASSWORD 'secret'")
+    for name in ("ann", "bob", "cy"):
+        with memql.connect(store, user=name, password="secret") as con:
+            con.execute("INSERT INTO memories (content) VALUES (?)", [f"{name} lives in Oslo."])
+            if name == "bob":
+                con.execute("GRANT READ, MATERIALIZE ON MEMORIES TO ann")
+    if busy:
+        with memql.connect(store, user="bob", password="secret") as bob:
+            for _ in range(2):
+                bob.execute("SELECT generate('Who?') FROM memories MATERIALIZE AS ACTIVATION")
