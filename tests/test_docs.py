@@ -48,6 +48,8 @@ from memql.engine.run.executor import MATERIALIZE_COLUMNS
 from memql.engine.run.views import VIEW_COLUMNS
 from memql.storage.schema import MEMORY_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 TOP_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 PAGES = sorted([*TOP_PAGES, *ROOT.glob("docs/**/*.md")])

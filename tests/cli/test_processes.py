@@ -16,6 +16,8 @@ import pytest
 
 import memql
 
+pytestmark = pytest.mark.slow
+
 MEMQL = [sys.executable, "-m", "memql"]
 ESCAPE = b"\x1b"
 # Ctrl-C reaches a process only from the terminal that its session controls.

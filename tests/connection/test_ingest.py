@@ -15,6 +15,8 @@ import pytest
 
 import memql
 
+pytestmark = pytest.mark.slow
+
 COLUMNS: dict[str, list[Any]] = {"content": ["a", "b", "c"], "kind": ["fact", None, "taste"]}
 ROWS = [("a", "fact"), ("b", None), ("c", "taste")]
 

@@ -29,6 +29,8 @@ from memql.storage.store import Store
 from memql.storage.tree import Tree
 from tests.conftest import CALIBRATION
 
+pytestmark = pytest.mark.slow
+
 SPEC = describe("tiny", "tiny", {})
 COSTS = st.floats(0, 1e-2, allow_nan=False)
 

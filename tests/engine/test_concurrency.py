@@ -11,6 +11,8 @@ import memql
 from memql.errors import OperationalError
 from memql.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 QUERY = (
     "SELECT generate('Who?', max_tokens := 2) FROM memories WHERE owner = ? "
     "MATERIALIZE AS ACTIVATION"

@@ -20,6 +20,8 @@ from memql.storage.store import Store
 from tests.engine.conftest import Fed
 from tests.soak import examples
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "What must Alice not eat?"
 TEXTS = st.lists(
     st.one_of(

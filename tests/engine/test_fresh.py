@@ -15,6 +15,8 @@ from memql.storage.activations import Activations
 from memql.storage.store import Store
 from tests.engine.conftest import Fed
 
+pytestmark = pytest.mark.slow
+
 QUERY = "SELECT generate('Where does Alice live?', max_tokens := 12) FROM alice"
 VIEW = (
     "CREATE MATERIALIZED VIEW alice AS SELECT content FROM memories WHERE owner = 'alice' "

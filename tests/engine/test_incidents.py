@@ -16,6 +16,8 @@ from memql.errors import ProgrammingError
 from tests.engine.conftest import Fed
 from tests.error_sites import ROOT
 
+pytestmark = pytest.mark.slow
+
 _HERE = "engine/test_incidents.py"
 INCIDENTS: dict[str, tuple[str, ...]] = {
     "nobody checked who may read": (f"{_HERE}::test_nobody_checked_who_may_read",),

@@ -16,6 +16,8 @@ from memql.engine.model.tokens import Tokens
 from memql.engine.segments import LEADING_ROWS, Segments
 from tests.soak import examples
 
+pytestmark = pytest.mark.slow
+
 TOKENS = Tokens(describe("tiny", "tiny", {}))
 
 words = st.sampled_from("tea Lisbon peanuts été 東京 ' ; likes\n😀".split(" "))

@@ -10,6 +10,8 @@ import pytest
 import memql
 from memql.errors import NotSupportedError, OperationalError, ProgrammingError
 
+pytestmark = pytest.mark.slow
+
 Folder = Callable[[str], Path]
 QUERY = (
     "SELECT generate('Who has a cat?', max_tokens := 5) FROM memories MATERIALIZE AS {} FOR MODEL m"

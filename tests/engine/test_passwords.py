@@ -24,6 +24,8 @@ from tests.engine.governed import (
     rows,
 )
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["_quick_hashes", "ann", "bob", "connect", "founder", "root"]  # fixtures, by name
 
 

@@ -19,6 +19,8 @@ from memql.storage import governance
 from memql.storage.store import Store
 from tests.engine.governed import Connect, _quick_hashes, ann, bob, connect, founder, refused, root
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["_quick_hashes", "ann", "bob", "connect", "founder", "root"]  # fixtures, by name
 
 

@@ -14,6 +14,8 @@ import memql
 from memql.errors import Error, IntegrityError, ProgrammingError
 from tests.soak import SOAK_FACTOR
 
+pytestmark = pytest.mark.slow
+
 Row = dict[str, Any]
 
 # Conditions, and what they mean: NULL is not true.

@@ -26,6 +26,8 @@ from memql.engine.tables import Tables
 from memql.errors import InternalError
 from tests.engine.conftest import Fed
 
+pytestmark = pytest.mark.slow
+
 # rule, query, a part of the plan before and after.
 FIXTURES = [
     (

@@ -8,6 +8,8 @@ import memql
 from memql.engine import reuse
 from tests.engine.conftest import Fed
 
+pytestmark = pytest.mark.slow
+
 # Each group holds what all know, and then its own.
 GROUPS = (
     "SELECT n, generate('Where does Alice live?', max_tokens := 4{order}) AS a FROM memories, "

@@ -19,6 +19,8 @@ from memql.errors import (
     ProgrammingError,
 )
 
+pytestmark = pytest.mark.slow
+
 FACTS = [
     "Alice must not eat peanuts.",
     "Alice lives in Lisbon.",

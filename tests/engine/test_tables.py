@@ -27,6 +27,8 @@ from memql.errors import (
     ProgrammingError,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def con() -> Iterator[memql.Connection]:

@@ -16,6 +16,8 @@ from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import ModelSpec
 from tests.model.test_families import EXACT, SWITCHING
 
+pytestmark = pytest.mark.slow
+
 SpecOf = Callable[[str], ModelSpec]
 
 

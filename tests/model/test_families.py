@@ -18,6 +18,8 @@ from memql.engine.model.runtime import Runtime, load_runtime
 from memql.engine.model.spec import ModelSpec, describe
 from tests.model.conftest import CONFIGS
 
+pytestmark = pytest.mark.slow
+
 SpecOf = Callable[[str], ModelSpec]
 
 REFUSED = ["lfm2", "moshi", "qwen3_next"]

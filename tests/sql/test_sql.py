@@ -16,6 +16,7 @@ def test_file(path: Path, tmp_path: Path) -> None:
     assert Runner(tmp_path / "store.memql").run(path) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_file_without_rules(path: Path, tmp_path: Path) -> None:
     assert Runner(tmp_path / "store.memql", rules_off=True).run(path) > 0

@@ -16,6 +16,8 @@ from sqlalchemy import orm
 
 import memql
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[sa.Engine]:

@@ -17,6 +17,8 @@ from memql.storage.segments import Segment
 from memql.storage.store import Store
 from memql.storage.tensors import Tensors
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (1, 2, 4)
 HEADER = NodeHeader("m", "float32", 1, 2, (LayerHeader("full", SHAPE, SHAPE),))
 

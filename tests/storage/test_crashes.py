@@ -14,6 +14,8 @@ from memql.storage.activations import LayerHeader, NodeHeader
 from memql.storage.store import Store
 from memql.storage.tensors import Tensors, TensorsFailed
 
+pytestmark = pytest.mark.slow
+
 # Each step is a place where the child ends at once, as by SIGKILL: no handler runs.
 _PUT_STEPS = ["intent", "appended", "synced", "publishing", "published"]
 _DROP_STEPS = ["tombstone", "purged", "dropped"]

@@ -24,6 +24,8 @@ from memql.storage.places import OpenFiles, Place
 from memql.storage.store import Store
 from memql.storage.tensors import Row, Tensors, TensorsFailed
 
+pytestmark = pytest.mark.slow
+
 Payload = list[tuple[bytes, bytes]]
 
 SHAPE = (2, 16, 16)  # 1 KiB of bfloat16 for each of K and V

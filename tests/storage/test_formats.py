@@ -15,6 +15,8 @@ from memql.storage.store import Store
 from tests.storage.crash.work import payload
 from tests.storage.formats.stores import KEYED, NEWEST, archive, fill
 
+pytestmark = pytest.mark.slow
+
 FORMATS = [number for number, _ in MIGRATIONS]
 
 
