@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,10 +38,15 @@ class Models:
 
     Args:
         cursor: the session's cursor; DDL belongs to its transaction.
+        version: gives what changes with each definition that the session can see.
     """
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, version: Callable[[], tuple[int, int]]
+    ) -> None:
         self._cursor = cursor
+        self._version = version
+        self._known: tuple[tuple[int, int] | None, dict[str, ModelEntry]] = (None, {})
         self._learned = False
 
     def entries(self) -> list[ModelEntry]:
@@ -61,10 +66,11 @@ class Models:
             ProgrammingError: an unknown model, with the nearest known one.
             OperationalError: its files cannot be used.
         """
+        version = self._version()
+        if self._known[0] != version:
+            self._known = (version, {entry.name.lower(): entry for entry in self.entries()})
+        entries = self._known[1]
         wanted = name if name is not None else (context.settings.model or TINY)
-        if wanted.lower() == TINY:
-            return describe(TINY, TINY, {})  # nobody else can have that name
-        entries = {entry.name.lower(): entry for entry in self.entries()}
         entry = entries.get(wanted.lower())
         self._learn()
         if entry is None:

@@ -55,10 +55,8 @@ class Brought:
     copied: bool = False
     arriving: Callable[[], AbstractContextManager[Arrival | None]] = nullcontext
 
-    def after(self, arrival: Arrival | None) -> Brought:
+    def after(self, arrival: Arrival) -> Brought:
         """Return it with how long loading took, after the block of ``arriving``."""
-        if arrival is None:
-            return self
         overlapped_seconds = max(arrival.seconds - arrival.waited_seconds, 0.0)
         return replace(self, load_seconds=arrival.seconds, overlapped_seconds=overlapped_seconds)
 
@@ -148,14 +146,18 @@ def bring(
             sound = False
             prefix.truncate(0)
             mend(error, store)
-    # Where one waits for the other, neither takes as long as it would alone.
-    if sound and not brought.overlapped_seconds and brought.arriving is nullcontext:
-        observe = statement.calibrations.observe
-        observe(runtime.spec, "load", brought.way.load_seconds, brought.load_seconds)
-        observe(runtime.spec, "compute", brought.way.compute_seconds, brought.compute_seconds)
+    if sound:
+        observe(brought, runtime, statement)
     if sharing is not None:
         sharing.add(prompt, prefix)
     return brought
+
+
+def observe(brought: Brought, runtime: Runtime, statement: Statement) -> None:
+    """Hold how long it took against the estimates; what did not happen yet took no time."""
+    way, note = brought.way, statement.calibrations.observe
+    note(runtime.spec, "load", way.load_seconds, brought.load_seconds)
+    note(runtime.spec, "compute", way.compute_seconds, brought.compute_seconds)
 
 
 def mend(error: DamagedNode | NodeGone, store: Store) -> None:

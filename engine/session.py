@@ -96,7 +96,7 @@ class Session:
         self._plans = cache_of(store)
         self._defaults = Settings.at_opening(model, store.limits)
         self._settings = self._defaults
-        self._models = Models(self._cursor)
+        self._models = Models(self._cursor, self._catalog_key)
         self._segments = Segments(store)
         self._cancel = Event()
         self._lock = RLock()

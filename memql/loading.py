@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from memql.connection import Connection
+from memql.engine.bind.rows import arrow_type
 from memql.errors import DataError, Error, IntegrityError
 
 if TYPE_CHECKING:
@@ -116,20 +117,11 @@ def _table(batch: Sequence[Line], names: Sequence[str]) -> pa.Table:
     """
     import pyarrow as pa
 
-    kinds = {
-        "text": pa.string(),
-        "texts": pa.list_(pa.string()),
-        "number": pa.float64(),
-        "truth": pa.bool_(),
-        "time": pa.timestamp("us", tz="UTC"),
-    }
+    def column(name: str) -> pa.Array:
+        return pa.array([line.memory.get(name) for line in batch], arrow_type(COLUMNS[name][0]))
+
     try:
-        return pa.table(
-            {
-                name: pa.array([line.memory.get(name) for line in batch], kinds[COLUMNS[name][0]])
-                for name in names
-            }
-        )
+        return pa.table({name: column(name) for name in names})
     except UnicodeEncodeError as error:
         if len(batch) > 1:
             for line in batch:
@@ -278,11 +270,10 @@ def _text(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    if not value or value.isspace():
+    name = _text(value)
+    if not name or name.isspace():
         raise ValueError
-    return value
+    return name
 
 
 def _share(value: Any) -> float:

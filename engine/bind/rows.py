@@ -42,7 +42,7 @@ def arrow_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Tabl
                 return None  # one without a zone is DuckDB's to place
             values = tuple(None if value is None else value.astimezone(UTC) for value in values)
         try:
-            arrays.append(pa.array(values, _arrow_type(kind)))
+            arrays.append(pa.array(values, arrow_type(kind)))
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
             return None  # DuckDB has an error that names the value
     return pa.table(dict(zip(columns, arrays, strict=True)))
@@ -80,7 +80,8 @@ def plain_rows(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> pa.Tabl
 _PLAIN = {None, bool, int, float, str, bytes, date, datetime, UUID}
 
 
-def _arrow_type(kind: str) -> pa.DataType:
+def arrow_type(kind: str) -> pa.DataType:
+    """Return the type of a column of text, ids, numbers, truth, times or lists of texts."""
     import pyarrow as pa
 
     return {

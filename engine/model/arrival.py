@@ -18,7 +18,7 @@ class Arrival:
         layers: how many.
 
     Attributes:
-        seconds: how long loading took, once it has ended.
+        seconds: how long loading took, from when this was made; 0 before it has ended.
         waited_seconds: how long passes have waited for it.
         error: why it failed, None where it did not.
     """
@@ -27,16 +27,16 @@ class Arrival:
         self.seconds = 0.0
         self.waited_seconds = 0.0
         self.error: BaseException | None = None
+        self._started = time.perf_counter()
         self._arrived = [threading.Event() for _ in range(layers)]
 
     def run(self, load: Callable[[], None]) -> None:
         """Load; whatever comes of it, nobody waits afterwards."""
-        started = time.perf_counter()
         try:
             load()
         except BaseException as error:  # raised where it was asked for: see Prefix.arriving
             self.error = error
-        self.seconds = time.perf_counter() - started
+        self.seconds = time.perf_counter() - self._started
         for number in range(len(self._arrived)):
             self.note(number)
 

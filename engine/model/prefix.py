@@ -209,7 +209,7 @@ class Prefix:
             InternalError: there is no room, or fewer tokens than asked for.
         """
         stop = self._checked_end(slices, dtype)
-        self._fill_all(slices, layers)
+        self._fill_all(slices, layers, self._tokens)
         self._cut(stop)
 
     @contextmanager
@@ -284,16 +284,15 @@ class Prefix:
         self,
         slices: Sequence[tuple[int, int]],
         layers: Iterable[Sequence[tuple[memoryview, memoryview]]],
-        start: int | None = None,
-        note: Callable[[int], None] | None = None,
+        start: int,
+        note: Callable[[int], None] = lambda number: None,
     ) -> None:
-        start = self._tokens if start is None else start
+        """Write layers behind the first `start` tokens; `note` is told the number of each."""
         count = 0
         for nodes in layers:
             if count < len(self._shapes):
                 self._fill(count, start, slices, nodes)
-                if note is not None:
-                    note(count)
+                note(count)
             count += 1
         if count != len(self._shapes):
             raise OperationalError(

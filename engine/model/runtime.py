@@ -79,7 +79,10 @@ class Runtime:
 
     @property
     def leaves_room(self) -> bool:
-        """Whether a pass may wait for a thread that loads: a core is free, and nobody waits too."""
+        """Whether a pass may wait for a thread that loads.
+
+        That is where a core is free for it and nobody else has the model in use.
+        """
         if not self.lock.acquire(blocking=False):
             return False  # a pass holds the model, and to load before it holds up nobody
         self.lock.release()

@@ -13,7 +13,7 @@ from sqlglot import exp
 from memql.engine.plan import ANSWERS_TABLE, Answer, Finish, Materialize, Target
 from memql.engine.printing import Printed
 from memql.engine.result import scannable
-from memql.engine.reuse import Brought, Sharing, bring, keep, mend
+from memql.engine.reuse import Brought, Sharing, bring, keep, mend, observe
 from memql.engine.run.cut import whole_number
 from memql.engine.run.prompts import Prepared, Preparer, rows_of_groups, told
 from memql.engine.run.relation import run_printed
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from memql.engine.model.prefix import Prefix
     from memql.engine.model.runtime import Generation, Runtime
     from memql.engine.model.spec import ModelSpec
 
@@ -218,32 +219,39 @@ class Answerer:
         *,
         in_pieces: bool,
     ) -> Generator[str, None, Answered]:
-        context = self.statement.context
-        context.check_cancel()
-        assert prepared.decoding is not None
+        self.statement.context.check_cancel()
         started = time.perf_counter()
         brought = self._bring(runtime, prepared, sharing, ahead=sharing is None)
         while True:
             before = time.perf_counter() - started
-            arguments = (brought.prefix, prepared.tail_ids, prepared.decoding)
             try:
                 with brought.arriving() as arrival:
-                    if in_pieces:
-                        running = runtime.stream(*arguments, check_cancel=context.check_cancel)
-                        generation = yield from running
-                    else:
-                        generation = runtime.generate(*arguments, check_cancel=context.check_cancel)
+                    generation = yield from self._generation(
+                        runtime, prepared, brought.prefix, in_pieces=in_pieces
+                    )
                 break
             except (DamagedNode, NodeGone) as error:
                 # No token has come: the first needs all layers.
                 mend(error, self.statement.store)
                 brought = self._bring(runtime, prepared, sharing)
-        brought = brought.after(arrival)
+        if arrival is not None:
+            brought = brought.after(arrival)
+            observe(brought, runtime, self.statement)
         answered = self._answered(runtime, prepared, brought, generation, before)
         # Written after the answer: nobody waits for the disk before the first token.
         seconds = self._kept(prepared, brought, runtime.spec)
         self.trace.prompts.append(PromptTrace(prepared, brought, answered, seconds))
         return answered
+
+    def _generation(
+        self, runtime: Runtime, prepared: Prepared, prefix: Prefix, *, in_pieces: bool
+    ) -> Generator[str, None, Generation]:
+        assert prepared.decoding is not None
+        arguments = (prefix, prepared.tail_ids, prepared.decoding)
+        check_cancel = self.statement.context.check_cancel
+        if not in_pieces:
+            return runtime.generate(*arguments, check_cancel=check_cancel)
+        return (yield from runtime.stream(*arguments, check_cancel=check_cancel))
 
     def _answer_together(
         self, runtime: Runtime, batch: Sequence[Prepared], sharing: Sharing | None

@@ -79,7 +79,7 @@ class Executor(Statement):
         return self._finish(plan)
 
     def prepare(self, plan: Plan) -> None:
-        """Run a plan as far as EXPLAIN does: the relation and the token counts, never a model."""
+        """Run a plan as far as EXPLAIN does: relation and token counts; no answers."""
         if isinstance(plan, Select):
             rows = self._rows(plan.input, None, write=False, answers=False)
             self.trace.relation_rows = None if rows is None else rows.num_rows

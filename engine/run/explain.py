@@ -73,10 +73,10 @@ def explain(tree: syntax.Explain, planned: Optimized | ChangePlan, executor: Exe
     return _FORMATS[tree.args.get("format") or "TEXT"](operator, costs, executor.context.text)
 
 
-_ALWAYS_THERE = (
-    *("nodes", "bytes", "load_seconds", "compute_seconds", "store_seconds"),
-    *("first_token_seconds", "seconds"),
-)
+# The names of times that do not hang on what is stored.
+_BRINGING = ("load_seconds", "compute_seconds", "store_seconds")
+_ANSWERING = ("first_token_seconds", "seconds")
+_ALWAYS_THERE = ("nodes", "bytes", *_BRINGING, *_ANSWERING)
 
 _FORMATS: dict[str, Callable[[Operator, bool, str], list[str]]] = {
     "TEXT": lambda operator, costs, text: as_text(operator, costs=costs),
@@ -232,8 +232,8 @@ def _costs(one: PromptTrace, way: Way, brought: Brought | None, analyzed: bool) 
     costs: dict[str, Any] = {"nodes": way.nodes, "bytes": way.bytes}
     if one.prepared.shared:
         # Whether a model ran at all would tell what others have stored.
-        taken = _ALWAYS_THERE[2:] if one.answered is not None else _ALWAYS_THERE[2:5]
-        return dict.fromkeys((*costs, *(taken if analyzed else ())))
+        answering = _ANSWERING if one.answered is not None else ()
+        return dict.fromkeys((*costs, *(_BRINGING if analyzed else ()), *answering))
     estimates = {
         "estimated_load_seconds": way.load_seconds,
         "estimated_compute_seconds": way.compute_seconds,

@@ -109,7 +109,7 @@ def run(rounds: int | None) -> None:
     )
     print(
         f"\n{CONTEXTS[-1] // 2:,} tokens are loaded while those behind them are computed; "
-        f"{torch.get_num_threads()} threads of torch, {len(os.sched_getaffinity(0))} cores\n"
+        f"{torch.get_num_threads()} threads of torch, {os.cpu_count()} cores\n"
     )
     print_table(["", "loading", "one by one", "at once", "at once / one by one"], at_once)
 
